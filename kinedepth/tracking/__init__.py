@@ -1,0 +1,1 @@
+"""Pixels to 2D tracks."""

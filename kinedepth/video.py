@@ -1,0 +1,1 @@
+"""A video as a stream of frames (interface; being built out)."""
