@@ -1,0 +1,62 @@
+"""What a video draws its frames from, and the simplest such source: an array."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinedepth.camera import Intrinsics
+from kinedepth.errors import KinedepthError
+
+ASSUMED_FPS = 25.0
+"""Frames a second where a source says nothing about time (image folders, arrays)."""
+
+Frames = Generator[NDArray[np.uint8], None, None]
+"""A stream of frames ``(H, W, 3)`` uint8 RGB; closing it closes the file behind it."""
+
+
+class FrameSource(Protocol):
+    """What a :class:`Video` draws frames from.
+
+    Attributes:
+        name: short name.
+        width, height: size in pixels of every frame as shown.
+        times: ``(T,)`` float64 seconds at which each frame is shown, strictly ascending.
+        intrinsics: of the frames, where the source knows them.
+    """
+
+    name: str
+    width: int
+    height: int
+    times: NDArray[np.float64]
+    intrinsics: Intrinsics | None
+
+    def read(self, indices: range) -> Frames:
+        """Yield the frames ``(H, W, 3)`` uint8 RGB at ``indices``: not empty, ascending."""
+        ...
+
+
+class ArraySource:
+    """Frames already in memory, ``(T, H, W, 3)`` uint8 RGB, at a constant rate."""
+
+    intrinsics: Intrinsics | None = None
+
+    def __init__(self, frames: NDArray[np.uint8], fps: float, name: str) -> None:
+        if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8:
+            raise KinedepthError(
+                f"Frames need shape (T, H, W, 3) and type uint8; got {frames.shape} {frames.dtype}."
+            )
+        if not 0 < fps < float("inf"):
+            raise KinedepthError(f"A frame rate is positive and finite; got {fps}.")
+        self.name = name
+        self.height, self.width = frames.shape[1:3]
+        self.times = np.arange(len(frames)) / fps
+        self._frames = frames
+
+    def read(self, indices: range) -> Frames:
+        """Yield the frames at ``indices``."""
+        for index in indices:
+            yield self._frames[index]
