@@ -1,0 +1,1 @@
+"""Procedural scenes with exact tracks and depth, as trajectories or as rendered frames."""
