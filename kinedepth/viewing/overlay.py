@@ -1,0 +1,204 @@
+"""The tracks drawn over their video, coloured by how their depth changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from kinedepth.errors import KinedepthError
+from kinedepth.tracks import Tracks3D
+from kinedepth.viewing.colour_scale import ColourBy, colour_scale, colour_values
+from kinedepth.viewing.legend import draw_legend
+
+if TYPE_CHECKING:
+    from kinedepth.video import Video
+
+TAIL_FRAMES = 10
+"""How many past frames the tail behind each point reaches back."""
+
+_BLOCK_FRAMES = 16
+_SHIFT = 4
+"""Fractional bits of the fixed-point coordinates OpenCV draws with: 1/16 pixel."""
+
+_TAIL_COLOURS = 33
+"""Tails are drawn in this many steps of the colour table: one call draws all of one step."""
+
+_TAIL_OPACITY = 0.9
+_HIDDEN_OPACITY = 0.5
+_SHADE_OPACITY = 0.35
+"""Of the dark rim around tails, which separates them from a bright or equally coloured frame."""
+
+_OUTLINE = (16, 16, 18)
+
+
+def write_overlay(
+    video: Video,
+    tracks3d: Tracks3D,
+    path: Path,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    colour_by: ColourBy = "ratio",
+    tail_frames: int = TAIL_FRAMES,
+) -> None:
+    """Write the video with its tracks drawn on it, streaming, to ``path`` (an MP4).
+
+    Each visible point is a dot with a fading tail, each hidden one a thin ring. The colour
+    scale and its legend are the same over the whole film, see
+    :func:`kinedepth.viewing.colour_scale.colour_scale`.
+
+    Args:
+        video: the video that was tracked, with as many frames as the tracks.
+        tracks3d: the lifted tracks.
+        path: the film to write.
+        progress: called with (frames done, frames in all).
+        colour_by: ``"ratio"``, depth relative to each track's query frame; or ``"depth"``,
+            metres, for metric tracks.
+        tail_frames: length of the tails, 0 for none.
+
+    Raises:
+        KinedepthError: if video and tracks differ in length or frame size, or depth is asked
+            for where tracks are not metric.
+    """
+    from kinedepth.exporting.video_writer import VideoWriter
+
+    _check_same_clip(video, tracks3d)
+    painter = OverlayPainter(tracks3d, video.width, video.height, colour_by, tail_frames)
+    frames = tracks3d.tracks.frames
+    with VideoWriter(path, video.width, video.height, video.fps) as writer:
+        for first, block in video.blocks(_BLOCK_FRAMES):
+            for index, frame in enumerate(block, start=first):
+                writer.write(painter.paint(frame, index))
+            if progress is not None:
+                progress(first + len(block), frames)
+
+
+def _check_same_clip(video: Video, tracks3d: Tracks3D) -> None:
+    frames = tracks3d.tracks.frames
+    if len(video) != frames:
+        raise KinedepthError(
+            f"The video has {len(video)} frames, but the tracks have {frames}; "
+            f"give the clip that was tracked."
+        )
+    size = (tracks3d.intrinsics.width, tracks3d.intrinsics.height)
+    if (video.width, video.height) != size:
+        raise KinedepthError(
+            f"The video is {video.width}x{video.height}, but the tracks were made on "
+            f"{size[0]}x{size[1]}; give the clip that was tracked."
+        )
+
+
+class OverlayPainter:
+    """Draws the tracks on one frame after the other.
+
+    Args:
+        tracks3d: the lifted tracks.
+        width, height: of the frames to draw on, in pixels; the tracks' own frame size.
+        colour_by: see :func:`write_overlay`.
+        tail_frames: see :func:`write_overlay`.
+    """
+
+    def __init__(
+        self,
+        tracks3d: Tracks3D,
+        width: int,
+        height: int,
+        colour_by: ColourBy = "ratio",
+        tail_frames: int = TAIL_FRAMES,
+    ) -> None:
+        self.scale = colour_scale(tracks3d, colour_by)
+        self.tail_frames = tail_frames
+        self.visible = tracks3d.tracks.visible
+        self.colour_index = self.scale.index(colour_values(tracks3d, colour_by))
+        self.legend = draw_legend(self.scale, width, height)
+
+        # Our pixel centres are at +0.5, OpenCV's at whole numbers. Trackers may put hidden
+        # points anywhere; the bound keeps them within OpenCV's integers.
+        centre = np.clip(tracks3d.tracks.xy - 0.5, -4 * width, 5 * width)
+        self.position = np.rint(centre * (1 << _SHIFT)).astype(np.int32)
+
+        # Far points first, so that near ones end up on top. Unusable depths come first.
+        depth = np.nan_to_num(tracks3d.depth, nan=np.inf)
+        self.order = np.argsort(-depth, axis=1, kind="stable")
+
+        # Dots grow with the image, but never so much that neighbours of a dense set merge.
+        spacing = (width * height / max(len(tracks3d.tracks), 1)) ** 0.5
+        largest = 0.008 * min(width, height)
+        self.radius = max(1.4, min(0.11 * spacing, largest))
+
+    def paint(self, frame: NDArray[np.uint8], index: int) -> NDArray[np.uint8]:
+        """A copy of ``frame (H, W, 3)`` uint8 RGB, frame number ``index``, with its tracks."""
+        canvas = self._with_faint_marks(np.ascontiguousarray(frame), index)
+        self._draw_visible_points(canvas, index)
+        self.legend.draw_on(canvas)
+        return canvas
+
+    def _with_faint_marks(self, frame: NDArray[np.uint8], index: int) -> NDArray[np.uint8]:
+        """A copy of the frame with all that it shines through: hidden points and tails."""
+        # Opacity and colour live in separate layers: opacity is drawn anti-aliased, colour
+        # somewhat wider, so that the rim of a mark fades to the frame and not to black.
+        opacity = np.zeros(frame.shape[:2], np.uint8)
+        colour = np.zeros_like(frame)
+        self._draw_hidden_points(opacity, colour, index)
+        if self.tail_frames > 0 and index > 0:
+            self._draw_tails(opacity, colour, index)
+
+        shade = cv2.dilate(opacity, np.ones((3, 3), np.uint8))
+        keep = 1 - shade.astype(np.float32) * (_SHADE_OPACITY / 255)
+        weight = opacity.astype(np.float32) / 255
+        shaded = cv2.blendLinear(frame, np.zeros_like(frame), keep, 1 - keep)
+        return cv2.blendLinear(colour, shaded, weight, 1 - weight)
+
+    def _draw_hidden_points(
+        self, opacity: NDArray[np.uint8], colour: NDArray[np.uint8], index: int
+    ) -> None:
+        """Thin rings."""
+        hidden = np.flatnonzero(~self.visible[index])
+        ring = round(0.8 * self.radius * (1 << _SHIFT))
+        width = max(1, round(self.radius / 4))
+        value = round(255 * _HIDDEN_OPACITY)
+        centres = self.position[index, hidden].tolist()
+        colours = self.scale.table[self.colour_index[index, hidden]].tolist()
+        for centre, rgb in zip(centres, colours, strict=True):
+            cv2.circle(opacity, centre, ring, value, width, cv2.LINE_AA, _SHIFT)
+            cv2.circle(colour, centre, ring, rgb, width + 3, cv2.LINE_8, _SHIFT)
+
+    def _draw_tails(
+        self, opacity: NDArray[np.uint8], colour: NDArray[np.uint8], index: int
+    ) -> None:
+        """The last segments of each track, older ones fainter and thinner."""
+        first = max(0, index - self.tail_frames)
+        # (A, N) segments from frame a to frame a + 1; tails pause while a point is hidden.
+        drawn = self.visible[first:index] & self.visible[first + 1 : index + 1]
+        ends = np.stack([self.position[first:index], self.position[first + 1 : index + 1]], axis=2)
+        age = index - np.arange(first, index)
+        freshness = 1 - (age - 1) / self.tail_frames
+        for row, fresh in enumerate(freshness):
+            value = round(255 * _TAIL_OPACITY * fresh)
+            width = max(1, round(self.radius * (0.35 + 0.65 * fresh)))
+            segments = list(ends[row][drawn[row]])
+            cv2.polylines(opacity, segments, False, value, width, cv2.LINE_AA, _SHIFT)
+
+        table_step = (len(self.scale.table) - 1) / (_TAIL_COLOURS - 1)
+        step = np.rint(self.colour_index[first + 1 : index + 1] / table_step).astype(int)
+        step = np.where(drawn, step, -1)
+        for value in np.unique(step[drawn]):
+            rgb = self.scale.table[round(value * table_step)].tolist()
+            segments = list(ends[step == value])
+            cv2.polylines(colour, segments, False, rgb, round(self.radius) + 3, shift=_SHIFT)
+
+    def _draw_visible_points(self, canvas: NDArray[np.uint8], index: int) -> None:
+        """Dots with a dark rim."""
+        order = self.order[index]
+        order = order[self.visible[index, order]]
+        radius = round(self.radius * (1 << _SHIFT))
+        rim = round((self.radius + max(0.7, 0.3 * self.radius)) * (1 << _SHIFT))
+        centres = self.position[index, order].tolist()
+        colours = self.scale.table[self.colour_index[index, order]].tolist()
+        for centre, rgb in zip(centres, colours, strict=True):
+            cv2.circle(canvas, centre, rim, _OUTLINE, cv2.FILLED, cv2.LINE_AA, _SHIFT)
+            cv2.circle(canvas, centre, radius, rgb, cv2.FILLED, cv2.LINE_AA, _SHIFT)
