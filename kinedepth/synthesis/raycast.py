@@ -44,22 +44,22 @@ def cast(scenes: Scenes, position: Tensor) -> Hits:
     direction = torch.einsum("btmij,btnj->btmni", inverse, rays(scenes, position))
     origin = origin[..., None, :]
 
-    enter, leave = _cube_crossings(origin[:, :, :-1], direction[:, :, :-1])
+    enter, leave = cube_crossings(origin[:, :, :-1], direction[:, :, :-1])
     missed = (enter > leave) | (enter < NEAREST)
     cube = enter.masked_fill(missed, torch.inf)
-    sphere = _sphere_entry(origin[:, :, :-1], direction[:, :, :-1])
+    sphere = sphere_entry(origin[:, :, :-1], direction[:, :, :-1])
     is_sphere = scenes.kind[:, None, :-1, None] == SPHERE
     depth = torch.where(is_sphere, sphere, cube)
     depth = depth.masked_fill(~scenes.present[:, None, :-1, None], torch.inf)
 
     # The surroundings are seen from inside: the ray ends where it would leave them.
-    _, wall = _cube_crossings(origin[:, :, -1:], direction[:, :, -1:])
+    _, wall = cube_crossings(origin[:, :, -1:], direction[:, :, -1:])
     wall = wall.masked_fill(wall < NEAREST, torch.inf)
     nearest, body = torch.cat([depth, wall], dim=2).min(dim=2)
     return Hits(nearest, body)
 
 
-def _cube_crossings(origin: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
+def cube_crossings(origin: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
     """Where a ray enters and leaves the cube [-1, 1]^3 (slab method)."""
     tiny = torch.where(direction < 0, -1e-9, 1e-9)
     safe = torch.where(direction.abs() < 1e-9, tiny, direction)
@@ -67,7 +67,7 @@ def _cube_crossings(origin: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
     return torch.minimum(low, high).amax(-1), torch.maximum(low, high).amin(-1)
 
 
-def _sphere_entry(origin: Tensor, direction: Tensor) -> Tensor:
+def sphere_entry(origin: Tensor, direction: Tensor) -> Tensor:
     """Where a ray enters the unit sphere; infinite if it misses or starts inside."""
     squared = direction.square().sum(-1)
     middle = (origin * direction).sum(-1)
