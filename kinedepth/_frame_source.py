@@ -23,12 +23,14 @@ class FrameSource(Protocol):
 
     Attributes:
         name: short name.
+        label: what to call the source in an error, e.g. its path.
         width, height: size in pixels of every frame as shown.
         times: ``(T,)`` float64 seconds at which each frame is shown, strictly ascending.
         intrinsics: of the frames, where the source knows them.
     """
 
     name: str
+    label: str
     width: int
     height: int
     times: NDArray[np.float64]
@@ -45,14 +47,15 @@ class ArraySource:
     intrinsics: Intrinsics | None = None
 
     def __init__(self, frames: NDArray[np.uint8], fps: float, name: str) -> None:
-        if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8:
+        shape = frames.shape
+        if len(shape) != 4 or shape[3] != 3 or 0 in shape[1:3] or frames.dtype != np.uint8:
             raise KinedepthError(
-                f"Frames need shape (T, H, W, 3) and type uint8; got {frames.shape} {frames.dtype}."
+                f"Frames need shape (T, H, W, 3) and type uint8; got {shape} {frames.dtype}."
             )
         if not 0 < fps < float("inf"):
             raise KinedepthError(f"A frame rate is positive and finite; got {fps}.")
-        self.name = name
-        self.height, self.width = frames.shape[1:3]
+        self.name = self.label = name
+        self.height, self.width = shape[1:3]
         self.times = np.arange(len(frames)) / fps
         self._frames = frames
 

@@ -28,12 +28,16 @@ class ImageSource:
 
     Args:
         name: short name of the sequence.
+        label: what to call the sequence in an error.
         labels: what to call each image in an error, e.g. its path.
         load: gives the encoded bytes of the image at an index.
     """
 
-    def __init__(self, name: str, labels: Sequence[str], load: Callable[[int], bytes]) -> None:
+    def __init__(
+        self, name: str, label: str, labels: Sequence[str], load: Callable[[int], bytes]
+    ) -> None:
         self.name = name
+        self.label = label
         self.intrinsics: Intrinsics | None = None
         self.times = np.arange(len(labels)) / ASSUMED_FPS
         self._labels = labels
@@ -82,7 +86,7 @@ def open_folder(folder: Path) -> ImageSource:
             f"{folder} holds no images; give the folder that directly holds the frames as "
             f"{_suffix_list()} files."
         )
-    return _image_files(folder.name or folder.resolve().name, paths)
+    return _image_files(folder.resolve().name, str(folder), paths)
 
 
 def open_glob(pattern: str) -> ImageSource:
@@ -90,7 +94,7 @@ def open_glob(pattern: str) -> ImageSource:
     paths = [path for path in map(Path, glob.glob(pattern, recursive=True)) if _is_image(path)]
     if not paths:
         raise KinedepthError(f"{pattern} matches no images ({_suffix_list()}); check the pattern.")
-    return _image_files(paths[0].parent.resolve().name, paths)
+    return _image_files(paths[0].parent.resolve().name, pattern, paths)
 
 
 def open_tapvid3d(path: Path) -> ImageSource:
@@ -98,15 +102,16 @@ def open_tapvid3d(path: Path) -> ImageSource:
     clip = load_tapvid3d(path)
     images = clip["images_jpeg_bytes"]
     labels = [f"Frame {index} of {path}" for index in range(len(images))]
-    source = ImageSource(path.stem, labels, lambda index: images[index])
+    source = ImageSource(path.stem, str(path), labels, lambda index: images[index])
     fx, fy, cx, cy = (float(value) for value in clip["fx_fy_cx_cy"])
     source.intrinsics = Intrinsics(fx, fy, cx, cy, source.width, source.height)
     return source
 
 
-def _image_files(name: str, paths: list[Path]) -> ImageSource:
+def _image_files(name: str, label: str, paths: list[Path]) -> ImageSource:
     paths = sorted(paths, key=_natural_key)
-    return ImageSource(name, [str(path) for path in paths], lambda index: paths[index].read_bytes())
+    labels = [str(path) for path in paths]
+    return ImageSource(name, label, labels, lambda index: paths[index].read_bytes())
 
 
 def _is_image(path: Path) -> bool:

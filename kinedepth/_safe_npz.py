@@ -11,7 +11,6 @@ from __future__ import annotations
 import io
 import pickle
 import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
@@ -23,23 +22,6 @@ from numpy.typing import NDArray
 from kinedepth.errors import KinedepthError
 
 TAPVID3D_KEYS = ("images_jpeg_bytes", "queries_xyt", "tracks_XYZ", "visibility", "fx_fy_cx_cy")
-
-_DAMAGE = (
-    ValueError,
-    TypeError,
-    OSError,
-    EOFError,
-    KeyError,
-    IndexError,
-    AttributeError,
-    RuntimeError,
-    NotImplementedError,
-    MemoryError,
-    zipfile.BadZipFile,
-    zlib.error,
-    pickle.UnpicklingError,
-)
-"""What reading a damaged or hostile archive can raise."""
 
 
 def load_arrays(path: Path) -> dict[str, NDArray]:
@@ -113,7 +95,7 @@ def _load(path: Path, object_readers: dict[str, Callable[[IO[bytes]], Any]]) -> 
                     arrays[key] = _read_member(path, archive, member, object_readers.get(key))
     except KinedepthError:
         raise
-    except _DAMAGE as error:
+    except Exception as error:  # Zip, zlib, NumPy and pickle raise almost anything on damage.
         raise KinedepthError(
             f"{path} is not an npz archive that can be read ({error or type(error).__name__}); "
             f"it is damaged or of another kind."
@@ -201,6 +183,7 @@ _STAND_INS: dict[tuple[str, str], Any] = {
     ("numpy", "dtype"): _DtypeStandIn,
     ("_codecs", "encode"): _encode,
     ("builtins", "bytes"): _no_bytes,
+    ("__builtin__", "bytes"): _no_bytes,
 }
 for _module in ("numpy.core.multiarray", "numpy._core.multiarray"):
     _STAND_INS[_module, "_reconstruct"] = _reconstruct

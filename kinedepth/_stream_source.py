@@ -81,6 +81,7 @@ class StreamSource:
 
     def __init__(self, path: Path, limit: int | None = None) -> None:
         self.name = path.stem
+        self.label = str(path)
         self._path = path
         with self._open() as container:
             stream = self._video_stream(container)

@@ -32,20 +32,17 @@ class Video:
     """
 
     def __init__(self, source: FrameSource, frames: slice | None = None) -> None:
-        available = len(source.times)
         self._source = source
-        self._selected = range(available)[frames or slice(None)]
+        self._selected = range(len(source.times))[frames or slice(None)]
         self.name: str = source.name
         self.width: int = source.width
         self.height: int = source.height
         self.intrinsics: Intrinsics | None = source.intrinsics
         count = len(self._selected)
         if count < 2:
-            picked = {0: "no frame", 1: "one frame"}[count]
-            selection = "" if frames is None else " in the frames selected"
-            total = f" (of {available})" if available != count else ""
             raise KinedepthError(
-                f"{self.name} has {picked}{selection}{total}; depth change needs at least two."
+                f"{source.label} has {'one frame' if count else 'no frame'}"
+                f"{' left after selection' if frames else ''}; depth change needs at least two."
             )
         times = source.times[self._selected.start : self._selected.stop : self._selected.step]
         self.times: NDArray[np.float64] = np.asarray(times - times[0], dtype=np.float64)
@@ -149,7 +146,8 @@ def _parse_selection(frames: str | slice | None) -> slice | None:
     bounds = (frames.start, frames.stop, frames.step)
     if any(bound is not None and (not isinstance(bound, int) or bound < 0) for bound in bounds):
         raise _bad_selection(frames)
-    if frames.step == 0:
+    start, stop = frames.start or 0, frames.stop
+    if frames.step == 0 or (stop is not None and stop <= start):
         raise _bad_selection(frames)
     return frames
 
@@ -158,5 +156,5 @@ def _bad_selection(frames: str | slice) -> KinedepthError:
     shown = frames if isinstance(frames, str) else f"{frames.start}:{frames.stop}:{frames.step}"
     return KinedepthError(
         f'"{shown}" does not select frames; write start:stop or start:stop:step with whole '
-        f'numbers from 0 up and a step of at least 1, e.g. "0:48" or "::2".'
+        f'numbers from 0 up, start before stop and a step of at least 1, e.g. "0:48" or "::2".'
     )
