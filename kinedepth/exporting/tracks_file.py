@@ -1,0 +1,125 @@
+"""Lifted tracks as an ``.npz`` in the layout of TAPVid-3D, with what that layout leaves out.
+
+====================  =================  ==============================================
+key                   shape, type        meaning
+====================  =================  ==============================================
+``tracks_XYZ``        (T, N, 3) float32  camera-space points; x right, y down, z forward
+``visibility``        (T, N) bool        whether the point is seen
+``queries_xyt``       (N, 3) float32     pixel and frame that each track starts from
+``fx_fy_cx_cy``       (4,) float64       intrinsics in pixels
+``tracks_xy``         (T, N, 2) float32  the 2D tracks, pixels (pixel centres at +0.5)
+``log_ratio``         (T, N) float32     log of depth over depth at the query frame
+``image_size``        (2,) int64         width and height in pixels
+``metric``            () bool            whether ``tracks_XYZ`` is in metres
+====================  =================  ==============================================
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinedepth._safe_npz import load_arrays
+from kinedepth.camera import Intrinsics
+from kinedepth.errors import KinedepthError
+from kinedepth.exporting.atomic import atomic_path
+from kinedepth.tracks import Tracks, Tracks3D
+
+_KEYS = (
+    "tracks_XYZ",
+    "visibility",
+    "queries_xyt",
+    "fx_fy_cx_cy",
+    "tracks_xy",
+    "log_ratio",
+    "image_size",
+    "metric",
+)
+
+
+def save_tracks3d(path: str | Path, tracks3d: Tracks3D) -> None:
+    """Write ``tracks3d`` to ``path``, whole or not at all.
+
+    Raises:
+        KinedepthError: if its shapes disagree or values are not finite, or the file cannot be
+            written.
+    """
+    tracks, camera = tracks3d.tracks, tracks3d.intrinsics
+    arrays: dict[str, Any] = {
+        "tracks_XYZ": np.asarray(tracks3d.xyz, dtype=np.float32),
+        "visibility": tracks.visible,
+        "queries_xyt": tracks3d.queries_xyt,
+        "fx_fy_cx_cy": camera.as_vector().astype(np.float64),
+        "tracks_xy": tracks.xy,
+        "log_ratio": np.asarray(tracks3d.log_ratio, dtype=np.float32),
+        "image_size": np.array([camera.width, camera.height], dtype=np.int64),
+        "metric": np.array(tracks3d.metric, dtype=bool),
+    }
+    _check("These tracks", arrays)
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def load_tracks3d(path: str | Path) -> Tracks3D:
+    """Read what :func:`save_tracks3d` wrote.
+
+    Raises:
+        KinedepthError: if the file is missing, damaged, or does not hold what it should.
+    """
+    arrays = load_arrays(Path(path))
+    _check(str(path), arrays)
+    width, height = (int(value) for value in arrays["image_size"])
+    fx, fy, cx, cy = (float(value) for value in arrays["fx_fy_cx_cy"])
+    try:
+        intrinsics = Intrinsics(fx, fy, cx, cy, width, height)
+    except KinedepthError as error:
+        raise KinedepthError(f"{path}: {error}") from error
+    tracks = Tracks(
+        xy=arrays["tracks_xy"],
+        visible=arrays["visibility"],
+        query_frame=arrays["queries_xyt"][:, 2].astype(np.int64),
+    )
+    return Tracks3D(
+        xyz=arrays["tracks_XYZ"].astype(np.float32),
+        log_ratio=arrays["log_ratio"].astype(np.float32),
+        tracks=tracks,
+        intrinsics=intrinsics,
+        metric=bool(arrays["metric"]),
+    )
+
+
+def _check(source: str, arrays: dict[str, NDArray]) -> None:
+    """Raise unless ``arrays`` are complete, finite and of shapes that belong together."""
+    missing = [key for key in _KEYS if key not in arrays]
+    if missing:
+        raise KinedepthError(
+            f"{source} lacks {', '.join(missing)}; only files of lifted tracks can be read."
+        )
+    frames, points = (*arrays["visibility"].shape, 0, 0)[:2]
+    shapes: tuple[tuple[int, ...], ...] = (
+        (frames, points, 3),
+        (frames, points),
+        (points, 3),
+        (4,),
+        (frames, points, 2),
+        (frames, points),
+        (2,),
+        (),
+    )
+    for key, shape in zip(_KEYS, shapes, strict=True):
+        array = arrays[key]
+        if array.shape != shape or array.dtype.kind not in "fiub":
+            raise KinedepthError(
+                f"{source}: {key} has shape {array.shape} and type {array.dtype}, but numbers of "
+                f"shape {shape} are needed."
+            )
+        if not np.isfinite(array).all():
+            raise KinedepthError(f"{source}: {key} holds NaN or infinite values.")
+    start = arrays["queries_xyt"][:, 2]
+    if ((start < 0) | (start >= frames) | (start != np.round(start))).any():
+        raise KinedepthError(
+            f"{source}: queries_xyt names frames that are not among 0 to {frames - 1}."
+        )

@@ -1,0 +1,121 @@
+"""Writing frames as an H.264 video."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import av
+import numpy as np
+from av.error import FFmpegError
+from numpy.typing import NDArray
+
+from kinedepth.errors import KinedepthError
+from kinedepth.exporting.atomic import atomic_path, disk_is_full
+
+_ENCODER_OPTIONS = {
+    "crf": "20",  # Hard to tell from the original at a normal viewing distance.
+    "preset": "veryfast",  # The next presets cost several times the time for a few per cent size.
+}
+
+
+class VideoWriter:
+    """An MP4 file (H.264, yuv420p) that appears once all frames are written.
+
+    ::
+
+        with VideoWriter("overlay.mp4", video.width, video.height, video.fps) as writer:
+            writer.write(frame)
+
+    The pixel format needs even sizes: an odd side grows by one repeated row or column. When the
+    block fails, no file is left and one that was there before stays.
+
+    Args:
+        path: the file to write; its folder must exist.
+        width, height: size in pixels of the frames that will be written.
+        fps: frames a second.
+
+    Raises:
+        KinedepthError: if size or rate make no video, the frames do not match, none was
+            written, or the file cannot be written.
+    """
+
+    def __init__(self, path: str | Path, width: int, height: int, fps: float) -> None:
+        if width < 1 or height < 1:
+            raise KinedepthError(f"A video needs a positive size; got {width}x{height}.")
+        # Exact for 30000/1001 and its like; x264 wants a fraction, not a float.
+        rate = Fraction(fps).limit_denominator(10_000) if math.isfinite(fps) else Fraction(0)
+        if rate <= 0:
+            raise KinedepthError(f"A video needs a positive, finite frame rate; got {fps}.")
+        self.path = Path(path)
+        self.width = width
+        self.height = height
+        self.frames = 0
+        self._rate = rate
+        self._container: Any = None
+        self._stream: Any = None
+        self._exit = contextlib.ExitStack()
+
+    def __enter__(self) -> VideoWriter:
+        with contextlib.ExitStack() as stack:
+            temporary = stack.enter_context(atomic_path(self.path))
+            # Plays in a browser while it loads.
+            options = {"movflags": "faststart"}
+            with self._naming_the_file():
+                self._container = av.open(f"file:{temporary}", "w", format="mp4", options=options)
+            stack.push(self._close)
+            self._stream = self._container.add_stream("libx264", rate=self._rate)
+            self._stream.width = self.width + self.width % 2
+            self._stream.height = self.height + self.height % 2
+            self._stream.pix_fmt = "yuv420p"
+            self._stream.options = _ENCODER_OPTIONS
+            self._exit = stack.pop_all()
+        return self
+
+    def write(self, frame: NDArray[np.uint8]) -> None:
+        """Append ``frame (H, W, 3)`` uint8 RGB."""
+        if frame.shape != (self.height, self.width, 3) or frame.dtype != np.uint8:
+            raise KinedepthError(
+                f"{self.path} takes frames of shape {(self.height, self.width, 3)} and type "
+                f"uint8; got {frame.shape} {frame.dtype}."
+            )
+        if self.height % 2 or self.width % 2:
+            frame = np.pad(frame, ((0, self.height % 2), (0, self.width % 2), (0, 0)), "edge")
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+        with self._naming_the_file():
+            self._container.mux(self._stream.encode(picture))
+        self.frames += 1
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._exit.__exit__(kind, error, traceback)
+
+    def _close(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Write out what the encoder still holds, unless the block failed, and let go of it."""
+        if kind is not None:
+            with contextlib.suppress(FFmpegError):
+                self._container.close()
+            return
+        with self._naming_the_file(), self._container:
+            if self.frames == 0:
+                raise KinedepthError(f"No frame was given for {self.path}; nothing was written.")
+            self._container.mux(self._stream.encode())
+
+    @contextlib.contextmanager
+    def _naming_the_file(self) -> Iterator[None]:
+        """Say which file PyAV could not write; a full disk is told by whoever holds the file."""
+        try:
+            yield
+        except FFmpegError as error:
+            if disk_is_full(error):
+                raise
+            raise KinedepthError(f"{self.path} cannot be written ({error.strerror}).") from error
