@@ -117,7 +117,8 @@ def _text_mask(text: str, capital: int) -> NDArray[np.float32]:
     first, last = (used[0], used[-1] + 1) if used.size else (0, _SUPERSAMPLING)
     cut = canvas[:, first:last]
     small = (max(1, -(-cut.shape[1] // _SUPERSAMPLING)), 2 * capital)
-    return cv2.resize(cut, small, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    coverage = cv2.resize(cut, small, interpolation=cv2.INTER_AREA)
+    return coverage.astype(np.float32) / np.float32(255)
 
 
 def _rounded_rectangle(width: int, height: int, radius: float) -> NDArray[np.float32]:

@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from kinedepth.errors import KinedepthError
 from kinedepth.tracks import Tracks3D
 from kinedepth.viewing.colour_scale import ColourBy, colour_scale, colour_values
 from kinedepth.viewing.legend import draw_legend
+from kinedepth.viewing.same_clip import check_same_clip
 
 if TYPE_CHECKING:
     from kinedepth.video import Video
@@ -66,7 +66,7 @@ def write_overlay(
     """
     from kinedepth.exporting.video_writer import VideoWriter
 
-    _check_same_clip(video, tracks3d)
+    check_same_clip(video, tracks3d)
     painter = OverlayPainter(tracks3d, video.width, video.height, colour_by, tail_frames)
     frames = tracks3d.tracks.frames
     with VideoWriter(path, video.width, video.height, video.fps) as writer:
@@ -75,21 +75,6 @@ def write_overlay(
                 writer.write(painter.paint(frame, index))
             if progress is not None:
                 progress(first + len(block), frames)
-
-
-def _check_same_clip(video: Video, tracks3d: Tracks3D) -> None:
-    frames = tracks3d.tracks.frames
-    if len(video) != frames:
-        raise KinedepthError(
-            f"The video has {len(video)} frames, but the tracks have {frames}; "
-            f"give the clip that was tracked."
-        )
-    size = (tracks3d.intrinsics.width, tracks3d.intrinsics.height)
-    if (video.width, video.height) != size:
-        raise KinedepthError(
-            f"The video is {video.width}x{video.height}, but the tracks were made on "
-            f"{size[0]}x{size[1]}; give the clip that was tracked."
-        )
 
 
 class OverlayPainter:
@@ -127,8 +112,8 @@ class OverlayPainter:
 
         # Dots grow with the image, but never so much that neighbours of a dense set merge.
         spacing = (width * height / max(len(tracks3d.tracks), 1)) ** 0.5
-        largest = 0.008 * min(width, height)
-        self.radius = max(1.4, min(0.11 * spacing, largest))
+        largest = 0.006 * (width * height) ** 0.5
+        self.radius = max(1.5, min(0.11 * spacing, largest))
 
     def paint(self, frame: NDArray[np.uint8], index: int) -> NDArray[np.uint8]:
         """A copy of ``frame (H, W, 3)`` uint8 RGB, frame number ``index``, with its tracks."""
@@ -151,7 +136,7 @@ class OverlayPainter:
         keep = 1 - shade.astype(np.float32) * (_SHADE_OPACITY / 255)
         weight = opacity.astype(np.float32) / 255
         shaded = cv2.blendLinear(frame, np.zeros_like(frame), keep, 1 - keep)
-        return cv2.blendLinear(colour, shaded, weight, 1 - weight)
+        return np.asarray(cv2.blendLinear(colour, shaded, weight, 1 - weight), np.uint8)
 
     def _draw_hidden_points(
         self, opacity: NDArray[np.uint8], colour: NDArray[np.uint8], index: int

@@ -1,0 +1,68 @@
+"""The lifted tracks as one HTML page that opens offline in any browser."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kinedepth.tracks import Tracks3D
+from kinedepth.viewing.same_clip import check_same_clip
+from kinedepth.viewing.scene_data import pack_pictures, pack_scene, select
+
+if TYPE_CHECKING:
+    from kinedepth.video import Video
+
+_ASSUMED_FPS = 25.0
+"""Playback speed of tracks that come without their video."""
+
+
+def write_scene_page(
+    tracks3d: Tracks3D,
+    path: Path,
+    video: Video | None = None,
+    title: str = "Lifted tracks",
+) -> None:
+    """Write a page that shows the tracks in 3D over time, in one file, to ``path``.
+
+    The page holds its own viewer and all its data, and loads nothing. 400 tracks over 48
+    frames take about 0.3 MB, pictures about 1 MB more. From about a million positions
+    (frames x tracks) on, every k-th frame is shown, which the page then says.
+
+    Args:
+        tracks3d: the lifted tracks.
+        path: the ``.html`` file to write.
+        video: the clip that was tracked; adds small pictures and the colours of the video.
+        title: heading of the page, plain text.
+
+    Raises:
+        KinedepthError: if video and tracks differ in length or size.
+    """
+    from kinedepth.exporting.atomic import atomic_path
+
+    selection = select(tracks3d)
+    scene = {"fps": _ASSUMED_FPS, "title": title, **pack_scene(tracks3d, selection)}
+    if video is not None:
+        check_same_clip(video, tracks3d)
+        scene["fps"] = video.fps
+        scene.update(pack_pictures(video, tracks3d, selection))
+    with atomic_path(path) as unfinished:
+        Path(unfinished).write_text(_fill_template(title, scene), encoding="utf-8")
+
+
+def _fill_template(title: str, scene: dict[str, Any]) -> str:
+    folder = resources.files("kinedepth.viewing")
+    # "<" is escaped because "</script>" or "<!--" in a title would end the data early.
+    data = json.dumps(scene, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    parts = {
+        "TITLE": html.escape(title),
+        "STYLE": folder.joinpath("scene_style.css").read_text(encoding="utf-8"),
+        "SCENE": data,
+        "SCRIPT": folder.joinpath("scene_viewer.js").read_text(encoding="utf-8"),
+    }
+    template = folder.joinpath("scene_template.html").read_text(encoding="utf-8")
+    # One pass, so that a title that looks like a placeholder is not filled in turn.
+    return re.sub(r"\{\{([A-Z]+)\}\}", lambda match: parts[match[1]], template)
