@@ -29,8 +29,8 @@ from kinedepth.exporting.atomic import atomic_path
 from kinedepth.tracks import Tracks, Tracks3D
 
 _KEYS = (
-    "tracks_XYZ",
     "visibility",
+    "tracks_XYZ",
     "queries_xyt",
     "fx_fy_cx_cy",
     "tracks_xy",
@@ -100,8 +100,8 @@ def _check(source: str, arrays: dict[str, NDArray]) -> None:
         )
     frames, points = (*arrays["visibility"].shape, 0, 0)[:2]
     shapes: tuple[tuple[int, ...], ...] = (
-        (frames, points, 3),
         (frames, points),
+        (frames, points, 3),
         (points, 3),
         (4,),
         (frames, points, 2),
