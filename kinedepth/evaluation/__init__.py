@@ -1,0 +1,1 @@
+"""How well: metrics, protocols and the tables that print them."""
