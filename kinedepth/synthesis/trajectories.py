@@ -40,6 +40,27 @@ class Trajectories:
 
 def follow(scenes: Scenes, seeds: Tensor, seed_frame: Tensor) -> Trajectories:
     """Follow the scene points seen at ``seeds (B, N, 2)`` in frames ``seed_frame (B, N)``."""
+    point, body = follow_points(scenes, seeds, seed_frame)
+    depth = point[..., 2]
+    ahead = depth > NEAREST
+    focal = scenes.focal[:, None, None, None]
+    position = focal * point[..., :2] / depth.clamp_min(NEAREST)[..., None]
+    # Far outside the image nothing tells where exactly; the bound keeps numbers tame.
+    position = position.clamp(-4.0, 4.0)
+
+    aspect = scenes.aspect[:, None, None]
+    inside = (position[..., 0].abs() <= 1) & (position[..., 1].abs() <= aspect)
+    front = cast(scenes, position).depth
+    visible = inside & ahead & (front > depth * (1 - _HIDDEN_TOLERANCE))
+    return Trajectories(position, visible, depth, ahead, body)
+
+
+def follow_points(scenes: Scenes, seeds: Tensor, seed_frame: Tensor) -> tuple[Tensor, Tensor]:
+    """Where the scene points that :func:`follow` follows are, seen or not.
+
+    Returns:
+        ``(B, T, N, 3)`` in the camera frame of each time, and ``(B, N)``: the body each sits on.
+    """
     batch = torch.arange(len(scenes), device=seeds.device)[:, None]
     # Cast every seed in its own frame: lay the points out as N frames of one ray each.
     per_point = Scenes(
@@ -62,15 +83,4 @@ def follow(scenes: Scenes, seeds: Tensor, seed_frame: Tensor) -> Trajectories:
     time = torch.arange(scenes.frames, device=seeds.device)[None, :, None]
     maps = scenes.to_camera[batch[:, None], time, body[:, None]]  # (B, T, N, 3, 4)
     point = (maps[..., :3] @ local[:, None])[..., 0] + maps[..., 3]
-    depth = point[..., 2]
-    ahead = depth > NEAREST
-    focal = scenes.focal[:, None, None, None]
-    position = focal * point[..., :2] / depth.clamp_min(NEAREST)[..., None]
-    # Far outside the image nothing tells where exactly; the bound keeps numbers tame.
-    position = position.clamp(-4.0, 4.0)
-
-    aspect = scenes.aspect[:, None, None]
-    inside = (position[..., 0].abs() <= 1) & (position[..., 1].abs() <= aspect)
-    front = cast(scenes, position).depth
-    visible = inside & ahead & (front > depth * (1 - _HIDDEN_TOLERANCE))
-    return Trajectories(position, visible, depth, ahead, body)
+    return point, body
