@@ -46,6 +46,4 @@ class SeuratConfig:
     @classmethod
     def base(cls) -> SeuratConfig:
         """The paper's size with the "kinedepth" features."""
-        return cls(
-            name="base", width=384, heads=8, hidden_ratio=4, iterations=4, support_grid=24
-        )
+        return cls(name="base", width=384, heads=8, hidden_ratio=4, iterations=4, support_grid=24)

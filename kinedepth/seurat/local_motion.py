@@ -22,6 +22,7 @@ _NOISE_FLOOR = 4e-4
 _LARGEST = 2.0
 """Bound on any log ratio, as in the training targets."""
 _LEAST_NEIGHBOURS = 3
+_UNSEEN = 1e3
 
 
 @dataclass(frozen=True)
@@ -29,61 +30,51 @@ class Neighbours:
     """The nearest supporting tracks of each track, chosen in the window's first frame.
 
     Attributes:
-        start: ``(B, N, k, 2)`` their positions in the first frame, nearest first.
-        position: ``(B, T, N, k, 2)`` their positions over time.
+        start: ``(B, N, k)`` complex, their places in the first frame, nearest first.
+        place: ``(B, T, N, k)`` complex, their places over time.
         visible: ``(B, T, N, k)`` 0 or 1: seen in this frame and in the first.
         distance: ``(B, N, k)`` in the first frame.
     """
 
     start: Tensor
-    position: Tensor
+    place: Tensor
     visible: Tensor
     distance: Tensor
 
     def nearest(self, count: int) -> Neighbours:
         """Only the ``count`` nearest."""
-        return Neighbours(
-            self.start[:, :, :count],
-            self.position[..., :count, :],
-            self.visible[..., :count],
-            self.distance[..., :count],
-        )
+        parts = (self.start, self.place, self.visible, self.distance)
+        return Neighbours(*(part[..., :count].contiguous() for part in parts))
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A similarity fitted around each track, first frame to frame t.
+    """A similarity around each track, first frame to frame t: place = turn * start + shift.
+
+    Places are complex numbers x + iy, in which a rotation with scale is one multiplication.
 
     Attributes:
         log_ratio: ``(B, T, N)`` minus the log of the scale; 0 where too few neighbours are seen.
-        rotation: ``(B, T, N)`` radians in the image.
+        turn: ``(B, T, N)`` complex: scale times exp(i * rotation).
+        shift: ``(B, T, N)`` complex.
         residual: ``(B, T, N, k)`` distance of each neighbour from where the fit puts it.
         weight: ``(B, T, N, k)`` how much each neighbour counted.
-        matrix: ``(B, T, N, 2)`` scale times cosine and sine of the rotation.
-        centre_start: ``(B, T, N, 2)`` what the similarity turns about, in the first frame.
-        centre: ``(B, T, N, 2)`` where that goes.
     """
 
     log_ratio: Tensor
-    rotation: Tensor
+    turn: Tensor
+    shift: Tensor
     residual: Tensor
     weight: Tensor
-    matrix: Tensor
-    centre_start: Tensor
-    centre: Tensor
 
-    def distance_of(self, position: Tensor) -> Tensor:
-        """``(B, T, N)``: how far tracks ``(B, T, N, 2)`` are from where their fit puts them."""
-        before = position[:, :1] - self.centre_start
-        after = position - self.centre
-        return (after - _turn(self.matrix, before)).norm(dim=-1)
+    def distance_of(self, place: Tensor) -> Tensor:
+        """``(B, T, N)``: how far tracks at ``place (B, T, N)`` are from where the fit puts them."""
+        return (place - self.turn * place[:, :1] - self.shift).abs()
 
 
-def _turn(matrix: Tensor, vector: Tensor) -> Tensor:
-    """Apply scaled rotations ``(..., 2)`` (cosine, sine) to ``vector (..., 2)``."""
-    cosine, sine = matrix.unbind(-1)
-    x, y = vector.unbind(-1)
-    return torch.stack([cosine * x - sine * y, sine * x + cosine * y], dim=-1)
+def as_complex(position: Tensor) -> Tensor:
+    """``(..., 2)`` positions as complex numbers ``(...)``."""
+    return torch.view_as_complex(position.float().contiguous())
 
 
 def find_neighbours(
@@ -95,69 +86,63 @@ def find_neighbours(
     """
     distance = torch.cdist(position[:, 0], support[:, 0])
     # A supporting track that is not seen in the first frame has no place to measure from.
-    distance = distance.masked_fill(~support_visible[:, None, 0], 1e3)
+    distance = distance.masked_fill(~support_visible[:, None, 0], _UNSEEN)
     skip = int(exclude_self)
     wanted = min(count + skip, distance.shape[-1])
     nearest, index = distance.topk(wanted, dim=-1, largest=False)
     if exclude_self and wanted > 1:
         nearest, index = nearest[..., 1:], index[..., 1:]
-    batch = torch.arange(len(index), device=index.device)[:, None, None]
-    # (B, S, T, 2) gathered by (B, N, k), then time moved back to the front.
-    around = support.transpose(1, 2)[batch, index].permute(0, 3, 1, 2, 4)
-    seen = support_visible.transpose(1, 2)[batch, index].permute(0, 3, 1, 2)
-    both = (seen & seen[:, :1]).to(position.dtype)
-    return Neighbours(around[:, 0], around, both, nearest)
+    batch, frames, _ = support_visible.shape
+    chosen = index[:, None].expand(-1, frames, -1, -1).flatten(2)
+    shape = (batch, frames, *index.shape[1:])
+    place = as_complex(support).gather(2, chosen).view(shape)
+    seen = (support_visible & support_visible[:, :1]).gather(2, chosen).view(shape)
+    return Neighbours(place[:, 0], place, seen.float(), nearest)
 
 
-def fit_similarity(
-    neighbours: Neighbours, weight: Tensor, anchor: tuple[Tensor, Tensor] | None = None
-) -> Fit:
+def fit_similarity(neighbours: Neighbours, weight: Tensor, through: Tensor | None = None) -> Fit:
     """Weighted least-squares similarity of the neighbourhood, first frame to frame t.
 
-    ``anchor = (position in the first frame (B, N, 2), position over time (B, T, N, 2))`` makes
-    the fit pass through the track itself instead of through the neighbours' weighted mean, so
-    that neighbours on another surface, which moves otherwise, stand out.
+    ``through``, complex ``(B, T, N)``, makes the fit pass through the track itself instead of
+    through the neighbours' weighted mean, so that neighbours on another surface, which moves
+    otherwise, stand out.
     """
-    total = weight.sum(-1, keepdim=True).clamp_min(1e-6)
+    total = weight.sum(-1).clamp_min(1e-6)
     start = neighbours.start[:, None]
-    if anchor is None:
-        centre_start = (weight[..., None] * start).sum(-2) / total
-        centre = (weight[..., None] * neighbours.position).sum(-2) / total
+    if through is None:
+        centre_start = (weight * start).sum(-1) / total
+        centre = (weight * neighbours.place).sum(-1) / total
     else:
-        centre_start, centre = anchor[0][:, None], anchor[1]
-    before = start - centre_start[..., None, :]
-    after = neighbours.position - centre[..., None, :]
-    extent = (weight * before.square().sum(-1)).sum(-1).clamp_min(1e-9)
-    cosine = (weight * (before * after).sum(-1)).sum(-1) / extent
-    crossed = before[..., 0] * after[..., 1] - before[..., 1] * after[..., 0]
-    sine = (weight * crossed).sum(-1) / extent
-    matrix = torch.stack([cosine, sine], dim=-1)
-    residual = (after - _turn(matrix[..., None, :], before)).norm(dim=-1)
+        centre_start, centre = through[:, :1], through
+    before = start - centre_start[..., None]
+    after = neighbours.place - centre[..., None]
+    weighted = weight * before.conj()
+    extent = (weighted * before).sum(-1).real.clamp_min(1e-9)
+    turn = (weighted * after).sum(-1) / extent
+    residual = (after - turn[..., None] * before).abs()
 
-    log_scale = 0.5 * (cosine.square() + sine.square()).clamp_min(1e-8).log()
-    known = (neighbours.visible.sum(-1) >= _LEAST_NEIGHBOURS) & (total[..., 0] > 1e-3)
-    log_ratio = torch.where(known, -log_scale, torch.zeros_like(log_scale))
-    rotation = torch.where(known, torch.atan2(sine, cosine), torch.zeros_like(sine))
+    known = (neighbours.visible.sum(-1) >= _LEAST_NEIGHBOURS) & (total > 1e-3)
+    log_ratio = torch.where(known, -turn.abs().clamp_min(1e-4).log(), 0.0)
     log_ratio = log_ratio.clamp(-_LARGEST, _LARGEST)
-    return Fit(log_ratio, rotation, residual, weight, matrix, centre_start.expand_as(centre), centre)
+    return Fit(log_ratio, turn, centre - turn * centre_start, residual, weight)
 
 
-def fit_robust(
-    neighbours: Neighbours, anchor: tuple[Tensor, Tensor] | None = None, iterations: int = 5
-) -> Fit:
+def fit_robust(neighbours: Neighbours, through: Tensor | None = None, iterations: int = 5) -> Fit:
     """:func:`fit_similarity` by iteratively reweighted least squares with Cauchy weights.
 
     The scale of the weights is the median residual of the neighbours seen, so up to half of
     them may sit on other surfaces.
     """
-    weight = neighbours.visible
-    fit = fit_similarity(neighbours, weight, anchor)
+    hidden = neighbours.visible == 0
+    middle = ((neighbours.visible.sum(-1, keepdim=True) - 1) / 2).long().clamp_min(0)
+    fit = fit_similarity(neighbours, neighbours.visible, through)
     for _ in range(iterations):
-        seen = fit.residual.masked_fill(neighbours.visible == 0, torch.nan)
-        middle = seen.nanmedian(dim=-1, keepdim=True).values.nan_to_num(0.0)
-        width = 2 * (1.4826 * middle).clamp_min(_NOISE_FLOOR)
+        # Hidden neighbours sort to the end, past the median of those seen.
+        ordered = fit.residual.masked_fill(hidden, torch.inf).sort(dim=-1).values
+        median = ordered.gather(-1, middle).nan_to_num(posinf=0.0)
+        width = 2 * (1.4826 * median).clamp_min(_NOISE_FLOOR)
         weight = neighbours.visible / (1 + (fit.residual / width).square())
-        fit = fit_similarity(neighbours, weight, anchor)
+        fit = fit_similarity(neighbours, weight, through)
     return fit
 
 
@@ -174,28 +159,30 @@ def robust_log_ratio(
     ).log_ratio
 
 
-def _affine_log_ratio(neighbours: Neighbours, weight: Tensor) -> Tensor:
-    """``(B, T, N)``: minus half the log of the area that an affine fit magnifies by."""
+def affine_log_ratio(neighbours: Neighbours, weight: Tensor) -> Tensor:
+    """``(B, T, N)``: minus half the log of the area that a weighted affine fit magnifies by.
+
+    An affine map of the plane is place = p * start + q * conj(start) + shift; it magnifies
+    areas by |p|^2 - |q|^2.
+    """
     total = weight.sum(-1, keepdim=True).clamp_min(1e-6)
     start = neighbours.start[:, None]
-    before = start - ((weight[..., None] * start).sum(-2) / total)[..., None, :]
-    after = neighbours.position
-    after = after - ((weight[..., None] * after).sum(-2) / total)[..., None, :]
-    weighted = weight[..., None] * before
-    moment = torch.einsum("...ki,...kj->...ij", weighted, before)
-    cross = torch.einsum("...ki,...kj->...ij", after, weighted)
-    area = _determinant(cross).abs() / _determinant(moment).clamp_min(1e-12)
+    before = start - (weight * start).sum(-1, keepdim=True) / total
+    after = neighbours.place - (weight * neighbours.place).sum(-1, keepdim=True) / total
+    weighted = weight * before
+    extent = (weighted * before.conj()).sum(-1).real
+    stretch = (weighted * before).sum(-1)  # zero for a round neighbourhood
+    straight = (weighted.conj() * after).sum(-1)
+    mirrored = (weighted * after).sum(-1)
+    # Normal equations of (p, q): a Hermitian 2x2 system.
+    determinant = extent.square() - stretch.abs().square()
+    p = (extent * straight - stretch.conj() * mirrored) / determinant.clamp_min(1e-12)
+    q = (extent * mirrored - stretch * straight) / determinant.clamp_min(1e-12)
+    area = (p.abs().square() - q.abs().square()).abs()
     log_ratio = (-0.5 * area.clamp_min(1e-8).log()).clamp(-_LARGEST, _LARGEST)
     # Neighbours on one line span no area.
-    spread = _determinant(moment) / moment.diagonal(dim1=-2, dim2=-1).sum(-1).square().clamp_min(
-        1e-12
-    )
-    known = (weight.sum(-1) > _LEAST_NEIGHBOURS) & (spread > 1e-3)
-    return torch.where(known, log_ratio, torch.zeros_like(log_ratio))
-
-
-def _determinant(matrix: Tensor) -> Tensor:
-    return matrix[..., 0, 0] * matrix[..., 1, 1] - matrix[..., 0, 1] * matrix[..., 1, 0]
+    known = (weight.sum(-1) > _LEAST_NEIGHBOURS) & (determinant > 0.01 * extent.square())
+    return torch.where(known, log_ratio, 0.0)
 
 
 def _compress(value: Tensor, *scales: float) -> list[Tensor]:
@@ -220,23 +207,21 @@ def features(
         ``(B, T, N, FEATURES)`` features and ``(B, T, N)`` the starting log ratio: the robust fit
         to the 16 nearest, also where the track itself is hidden.
     """
-    widest = find_neighbours(
-        position, support, support_visible, NEIGHBOUR_COUNTS[-1], exclude_self
-    )
-    anchor = (position[:, 0], position)
+    widest = find_neighbours(position, support, support_visible, NEIGHBOUR_COUNTS[-1], exclude_self)
+    place = as_complex(position)
     columns: list[Tensor] = []
-    start = torch.zeros_like(position[..., 0])
+    start = position.new_zeros(position.shape[:-1])
     differences: list[Tensor] = []
     for count in NEIGHBOUR_COUNTS:
         near = widest.nearest(count)
-        centred, anchored = fit_robust(near, iterations=3), fit_robust(near, anchor, iterations=3)
+        centred, anchored = fit_robust(near, iterations=3), fit_robust(near, place, iterations=3)
         if count == 16:
             start = centred.log_ratio
-            differences.append(_affine_log_ratio(near, centred.weight))
-            columns += _compress(centred.rotation, 4.0, 64.0)
+            differences.append(affine_log_ratio(near, centred.weight))
+            columns += _compress(centred.turn.angle(), 4.0, 64.0)
         else:
             differences.append(centred.log_ratio)
-        columns += _compress(centred.distance_of(position), 8.0, 64.0)
+        columns += _compress(centred.distance_of(place), 8.0, 64.0)
         differences += [
             anchored.log_ratio,
             fit_similarity(near, near.visible).log_ratio,

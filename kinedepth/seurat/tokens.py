@@ -43,7 +43,12 @@ def static_features(
     bands = math.pi * 2.0 ** torch.arange(config.fourier_bands, device=position.device)
     angle = (position[..., None] * bands).flatten(-2)
     seen = visible.to(position.dtype)
-    columns = [position, angle.sin(), angle.cos(), torch.stack([seen, seen[:, :1].expand_as(seen)], -1)]
+    columns = [
+        position,
+        angle.sin(),
+        angle.cos(),
+        torch.stack([seen, seen[:, :1].expand_as(seen)], -1),
+    ]
     if config.motion_features:
         displacement = position - position[:, :1]
         velocity = torch.zeros_like(position)

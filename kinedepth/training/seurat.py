@@ -1,0 +1,94 @@
+"""Seurat's data, loss (Eq. 8) and held-out figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from kinedepth.evaluation.windows import score_windows
+from kinedepth.seurat.config import SeuratConfig
+from kinedepth.seurat.model import Estimate, Seurat, Tracklets
+from kinedepth.synthesis.windows import TrackSet, WindowConfig, sample_windows
+
+_DISCOUNT = 0.8
+"""Weight of an iteration relative to the next one."""
+_SCALE_WEIGHT = 0.1
+"""Weight of the likelihood that teaches the uncertainty; its gradient leaves the ratio alone."""
+HELD_OUT_SEED = 900_001
+
+
+@dataclass(frozen=True)
+class SeuratTask:
+    """Training Seurat on procedural windows."""
+
+    model: SeuratConfig = SeuratConfig()
+    windows: WindowConfig = WindowConfig()
+    late_iterations: float = 0.6  # share of the steps after which K may reach its largest
+    early_largest: int = 1  # K until then is drawn from 1 to this
+    largest: int = 2
+    held_out: int = 96  # windows
+
+    @property
+    def name(self) -> str:
+        """Task and model, as the training state records them."""
+        return f"seurat {self.model.name}"
+
+    def build(self) -> nn.Module:
+        """A fresh network."""
+        return Seurat(self.model)
+
+    def step(
+        self, network: nn.Module, generator: torch.Generator, batch: int, progress: float
+    ) -> dict[str, float]:
+        """One batch of windows; gradients are added iteration by iteration."""
+        assert isinstance(network, Seurat)
+        with torch.no_grad(), torch.autocast(generator.device.type, enabled=False):
+            windows = sample_windows(generator, batch, self.windows)
+        top = self.largest if progress > self.late_iterations else self.early_largest
+        draw = torch.randint(1, top + 1, (1,), generator=generator, device=generator.device)
+        iterations = int(draw)
+        queries, support = tracklets(windows.queries), tracklets(windows.support)
+        estimates = network.refine(queries, support, iterations)
+        error = torch.zeros(())
+        for k, (query, supporting) in enumerate(estimates):
+            weight = _DISCOUNT ** (iterations - 1 - k)
+            error = log_ratio_error(query, windows.queries)
+            loss = error + log_ratio_error(supporting, windows.support)
+            loss = loss + _SCALE_WEIGHT * (
+                scale_loss(query, windows.queries) + scale_loss(supporting, windows.support)
+            )
+            (weight * loss).backward()
+        return {"train_error": float(error.detach())}
+
+    def test(self, network: nn.Module) -> dict[str, float]:
+        """Figures on held-out windows that no training seed draws, beside the IRLS baseline."""
+        assert isinstance(network, Seurat)
+        device = next(network.parameters()).device
+        table = score_windows(network, self.windows, self.held_out, HELD_OUT_SEED, device)
+        return {
+            f"{method}_{figure}": value
+            for method in ("robust", "seurat")
+            for figure, value in table[method].items()
+        }
+
+
+def tracklets(tracks: TrackSet) -> Tracklets:
+    """What the network may see of a training set."""
+    return Tracklets(tracks.position, tracks.visible)
+
+
+def log_ratio_error(estimate: Estimate, truth: TrackSet) -> Tensor:
+    """Eq. 8: weighted mean absolute error of the log ratio, the first frame left out."""
+    return _mean((estimate.log_ratio - truth.log_ratio).abs(), truth.weight)
+
+
+def scale_loss(estimate: Estimate, truth: TrackSet) -> Tensor:
+    """Negative log likelihood of a Laplace distribution about the (fixed) estimate."""
+    error = (estimate.log_ratio - truth.log_ratio).abs().detach()
+    return _mean(error * (-estimate.log_scale).exp() + estimate.log_scale, truth.weight)
+
+
+def _mean(value: Tensor, weight: Tensor) -> Tensor:
+    return (value * weight)[:, 1:].sum() / weight[:, 1:].sum().clamp_min(1e-6)
