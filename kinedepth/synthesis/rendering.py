@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from kinedepth.synthesis.motion import smooth_path, uniform
 from kinedepth.synthesis.scene import Scenes
@@ -112,9 +112,9 @@ def render(
 def _needs_samples(points: SurfacePoints, width: int, height: int) -> Tensor:
     """``(P,)`` bool: pixels next to an edge, or that see a surface obliquely."""
     surface = (points.body * 6 + points.face).reshape(1, 1, height, width).float()
-    around = F.pad(surface, (1, 1, 1, 1), mode="replicate")
-    highest = F.max_pool2d(around, 3, stride=1)
-    lowest = -F.max_pool2d(-around, 3, stride=1)
+    around = functional.pad(surface, (1, 1, 1, 1), mode="replicate")
+    highest = functional.max_pool2d(around, 3, stride=1)
+    lowest = -functional.max_pool2d(-around, 3, stride=1)
     return (highest != lowest).reshape(-1) | (points.cosine < _GRAZING)
 
 

@@ -49,11 +49,15 @@ class SceneConfig:
     camera_fixates: float = 0.4
     camera_rotation: tuple[float, float] = (0.004, 0.4)  # radians
     camera_shakes: float = 0.3
+    camera_shake: tuple[float, float] = (0.001, 0.01)  # radians
     group_speed: tuple[float, float] = (0.04, 1.2)  # in depths of the group
     group_along_view: float = 0.35
     group_still: float = 0.2
     group_articulated: float = 0.4
     group_deforming: float = 0.3
+    group_turn: tuple[float, float] = (0.02, 1.0)  # radians
+    group_bend: tuple[float, float] = (0.1, 1.2)  # radians, of articulated groups' hinges
+    group_stretch: tuple[float, float] = (0.03, 0.3)  # share of size, of deforming groups
 
 
 @dataclass(frozen=True)
@@ -164,7 +168,7 @@ def _camera_path(
     axes = torch.tensor([0.6, 1.0, 0.4], device=device).expand(count, 3)
     rotation_vector = smooth_path(generator, (count,), frames, 3, weights=axes) * turn
     shake = smooth_path(generator, (count,), frames, 3, periods=(2.5, 8.0))
-    amount = log_uniform(generator, (count, 1, 1), 0.001, 0.01)
+    amount = log_uniform(generator, (count, 1, 1), *config.camera_shake)
     shakes = happens(generator, (count, 1, 1), config.camera_shakes)
     return centre, base @ rotation_matrix(rotation_vector + shake * amount * shakes)
 
@@ -231,16 +235,16 @@ def _moving_groups(
     travel = torch.where(is_along, along, travel) * speed[..., None, None] * moves
     centre = ray[..., None, :] * depth[..., None, None] + travel
 
-    turn = log_uniform(generator, groups, 0.02, 1.0)[..., None, None]
+    turn = log_uniform(generator, groups, *config.group_turn)[..., None, None]
     turns = happens(generator, groups, 0.7)[..., None, None]
     turning = rotation_matrix(smooth_path(generator, groups, frames, 3) * turn * turns)
-    stretch = log_uniform(generator, groups, 0.03, 0.3)[..., None, None]
+    stretch = log_uniform(generator, groups, *config.group_stretch)[..., None, None]
     deforms = happens(generator, groups, config.group_deforming)[..., None, None]
     # Ripples are deformations with short periods.
     ripple = smooth_path(generator, groups, frames, 9, periods=(6.0, 80.0)) * stretch * deforms
     identity = torch.eye(3, device=device)
     body = turning @ (identity + ripple.clamp(-0.6, 0.6).unflatten(-1, (3, 3)))
-    bend = log_uniform(generator, groups, 0.1, 1.2)[..., None, None]
+    bend = log_uniform(generator, groups, *config.group_bend)[..., None, None]
     bends = happens(generator, groups, config.group_articulated)[..., None, None]
     hinge = rotation_matrix(smooth_path(generator, groups, frames, 3) * bend * bends)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 
 _TILE = 64
 """Voxels along each side of the periodic tile of noise."""
@@ -31,13 +31,15 @@ class SolidNoise:
         tile = torch.fft.ifftn(torch.fft.fftn(white) * band).real
         tile = tile / tile.std()
         # One voxel of the far side again, so that trilinear reading wraps without a seam.
-        self._tile = F.pad(tile[None, None], (0, 1, 0, 1, 0, 1), mode="circular")
+        self._tile = functional.pad(tile[None, None], (0, 1, 0, 1, 0, 1), mode="circular")
 
     def octave(self, points: Tensor, wavelength: float) -> Tensor:
         """One octave ``(P,)`` at ``points (P, 3)``, with details about ``wavelength`` in size."""
         turns = points * (_VOXELS_PER_WAVE / _TILE / wavelength)
         place = (turns - turns.floor()) * 2 - 1
-        return F.grid_sample(self._tile, place.view(1, 1, 1, -1, 3), align_corners=True).view(-1)
+        return functional.grid_sample(
+            self._tile, place.view(1, 1, 1, -1, 3), align_corners=True
+        ).view(-1)
 
     def layered(
         self,
