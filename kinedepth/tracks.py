@@ -74,7 +74,8 @@ class GridQueries:
 
     def at(self, width: int, height: int, frame: int) -> Queries:
         """The queries for a ``width`` x ``height`` clip, all seeded in ``frame``."""
-        return Queries(grid_points(width, height, self.size, self.size), np.int64(frame))
+        xy = grid_points(width, height, self.size, self.size)
+        return Queries(xy, np.full(len(xy), frame))
 
 
 def grid(size: int) -> GridQueries:
