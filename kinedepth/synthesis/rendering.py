@@ -12,14 +12,14 @@ from torch.nn import functional
 
 from kinedepth.synthesis.motion import smooth_path, uniform
 from kinedepth.synthesis.scene import Scenes
-from kinedepth.synthesis.surfaces import SurfacePoints, meet
+from kinedepth.synthesis.surfaces import SurfacePoints, meet, present_values
 from kinedepth.synthesis.textures import Textures, is_open_ground
 
-_SAMPLES_PER_SIDE = 3
+_EDGE_SAMPLES = 3
 """A pixel at an edge averages this many rays squared."""
 
-_GRAZING = 0.3
-"""Cosine below which a surface is seen so obliquely that its pixels are supersampled."""
+_GRAZING_SAMPLES, _GRAZING = 2, 0.3
+"""And so many where the cosine between ray and normal is below ``_GRAZING``."""
 
 _FLOOR_FACE = 3
 """The face at y = +1 of the surroundings, as ``SurfacePoints`` counts them."""
@@ -84,7 +84,7 @@ def render(
     """One frame of scene ``index``.
 
     A ray through the centre of every pixel gives its depth and colour; pixels at edges and on
-    surfaces seen obliquely average ``_SAMPLES_PER_SIDE`` squared rays for their colour.
+    surfaces seen obliquely average several rays for their colour.
 
     Returns:
         ``rgb (H, W, 3)`` uint8, and ``depth (H, W)`` float32: exact z-depth at pixel centres,
@@ -95,27 +95,28 @@ def render(
     points = meet(scenes, index, frame, centres)
     colour = _shade(scenes, index, frame, points, pixel, textures, photography)
 
-    rough = torch.nonzero(_needs_samples(points, width, height))[:, 0]
-    if len(rough):
-        side = _SAMPLES_PER_SIDE
+    at_edge = _edges(points, width, height)
+    is_oblique = (points.cosine < _GRAZING) & ~at_edge
+    for wanted, side in ((at_edge, _EDGE_SAMPLES), (is_oblique, _GRAZING_SAMPLES)):
+        pixels = torch.nonzero(wanted)[:, 0]
         step = (torch.arange(side, device=centres.device) + 0.5) / side - 0.5
-        fine = centres[rough, None] + torch.cartesian_prod(step, step) * pixel
+        fine = centres[pixels, None] + torch.cartesian_prod(step, step) * pixel
         samples = meet(scenes, index, frame, fine.flatten(0, 1))
         shaded = _shade(scenes, index, frame, samples, pixel / side, textures, photography)
-        colour[rough] = shaded.unflatten(0, (len(rough), side**2)).mean(dim=1)
+        colour[pixels] = shaded.unflatten(0, (len(pixels), side**2)).mean(dim=1)
 
     photo = _photograph(colour, centres, frame, photography)
     rgb = photo.reshape(height, width, 3).cpu().numpy()
     return rgb, points.depth.reshape(height, width).cpu().numpy()
 
 
-def _needs_samples(points: SurfacePoints, width: int, height: int) -> Tensor:
-    """``(P,)`` bool: pixels next to an edge, or that see a surface obliquely."""
+def _edges(points: SurfacePoints, width: int, height: int) -> Tensor:
+    """``(P,)`` bool: pixels with a neighbour that sees another body or another face."""
     surface = (points.body * 6 + points.face).reshape(1, 1, height, width).float()
     around = functional.pad(surface, (1, 1, 1, 1), mode="replicate")
     highest = functional.max_pool2d(around, 3, stride=1)
     lowest = -functional.max_pool2d(-around, 3, stride=1)
-    return (highest != lowest).reshape(-1) | (points.cosine < _GRAZING)
+    return (highest != lowest).reshape(-1)
 
 
 def _shade(
@@ -134,7 +135,7 @@ def _shade(
     place = points.local * scenes.size[index][points.body]
     surface = textures.surface_of(scenes, points.body, points.local)
     colour = torch.empty_like(place)
-    for each in torch.unique(surface).tolist():
+    for each in present_values(surface):
         mine = torch.nonzero(surface == each)[:, 0]
         colour[mine] = textures.colour(each, place[mine], footprint[mine])
 

@@ -99,7 +99,7 @@ def _describe(
     face = torch.zeros_like(body)
     local = torch.zeros_like(ray)
     normal = torch.zeros_like(ray)
-    for each in torch.unique(body).tolist():
+    for each in present_values(body):
         mine = torch.nonzero(body == each)[:, 0]
         origin, direction = _into_body(maps[each], inverse[each], ray[mine])
         place = origin + depth[mine, None] * direction
@@ -117,3 +117,8 @@ def _describe(
     # The surroundings are seen from inside: their outward normal points away.
     normal = torch.where(cosine[:, None] < 0, -normal, normal)
     return SurfacePoints(depth, body, face, local, normal, cosine.abs())
+
+
+def present_values(labels: Tensor) -> list[int]:
+    """The different values among small whole numbers ``labels (P,)``, ascending."""
+    return torch.nonzero(torch.bincount(labels))[:, 0].tolist()

@@ -79,10 +79,13 @@ class Textures:
         ground, ink, drift = texture.colours
         colour = torch.lerp(ground, ink, figure[:, None])
         if texture.marks > 0:
-            mark = _blots(texture, placed, footprint, 4 * texture.wavelength, texture.marks)
+            mark = torch.maximum(
+                _blots(texture, placed, footprint, 2.5 * texture.wavelength, texture.marks),
+                _blots(texture, placed + 5.7, footprint, 0.8 * texture.wavelength, texture.marks),
+            )
             colour = torch.lerp(colour, drift, mark[:, None])
         detail = self._noise.layered(
-            placed, footprint, texture.detail_wavelength, texture.detail_octaves, roughness=0.7
+            placed, footprint, texture.detail_wavelength, texture.detail_octaves, roughness=0.8
         )
         colour = torch.lerp(colour, drift, (0.3 * texture.detail * detail[:, None]).clamp(0, 0.5))
         return (colour * (texture.detail * detail[:, None]).exp()).clamp(0, 1)
@@ -141,10 +144,10 @@ def _sample_texture(generator: torch.Generator, richness: Richness, coarse: floa
     shift = uniform(generator, (3,), -20.0, 20.0)
     colours = _sample_colours(generator, contrast=0.12 if plain else 0.3)
     wavelength = float(log_uniform(generator, (), 0.06, 0.5))
-    strength = float(log_uniform(generator, (), 0.12, 0.45))
-    faint = float(log_uniform(generator, (), 0.01, 0.05))
+    strength = float(log_uniform(generator, (), 0.15, 0.45))
+    faint = float(log_uniform(generator, (), 0.015, 0.06))
     start = float(log_uniform(generator, (), 0.2, 0.8))
-    marks = _number(generator, 0.05, 0.35)
+    marks = _number(generator, 0.04, 0.25)
     octaves = 7
     while start < coarse:
         start, octaves = 2 * start, octaves + 1
@@ -157,7 +160,7 @@ def _sample_texture(generator: torch.Generator, richness: Richness, coarse: floa
         detail=faint if plain else strength,
         detail_wavelength=start,
         # Plain surfaces keep the coarse half of their shading alone.
-        detail_octaves=octaves - 5 if plain else octaves,
+        detail_octaves=octaves - 4 if plain else octaves,
         marks=marks if plain else 0.0,
         table=table,
     )
@@ -191,7 +194,7 @@ def _sample_colours(generator: torch.Generator, contrast: float) -> Tensor:
     brightness[1] = first - apart if goes_down else min(first + apart, 0.95)
     tint = torch.randn((3, 3), generator=generator, device=device)
     tint = tint - tint.mean(dim=1, keepdim=True)
-    saturation = uniform(generator, (3, 1), 0.03, 0.28)
+    saturation = uniform(generator, (3, 1), 0.02, 0.22)
     return (brightness * (1 + saturation * tint)).clamp(0.02, 0.98)
 
 
@@ -227,8 +230,12 @@ def _patches(texture: Texture, noise: SolidNoise, points: Tensor, footprint: Ten
 def _wave(distance: Tensor, wavelength: float, footprint: Tensor, duty: float = 0.5) -> Tensor:
     """Bars along ``distance (P,)``, one a ``wavelength``, covering ``duty`` of it."""
     phase = distance / wavelength
-    to_bar = (0.5 * duty - (phase - phase.round()).abs()) * wavelength
-    bars = soft_step(to_bar, footprint)
+    away = (phase - phase.round()).abs() * wavelength
+    half = 0.5 * duty * wavelength
+    # What the pixel [away - footprint / 2, away + footprint / 2] and the bar have in common.
+    end = (away + 0.5 * footprint).clamp_max(half)
+    begin = (away - 0.5 * footprint).clamp_min(-half)
+    bars = ((end - begin) / footprint).clamp(0, 1)
     return torch.lerp(torch.full_like(bars, duty), bars, resolved(wavelength, footprint))
 
 
@@ -264,13 +271,14 @@ def _blots(
     """Balls, at most one in each cell of a grid with this spacing, in ``share`` of the cells."""
     cell = (points / spacing).floor()
     random = _look_up(texture, cell)
-    radius = spacing * (0.12 + 0.28 * random[:, 3])
+    radius = spacing * (0.08 + 0.3 * random[:, 3])
     # As far from the cell's border as the ball is large, so that it is never cut.
     wanted = torch.stack([random[:, 0], random[:, 1], random[:, 2]], dim=-1)
     centre = radius[:, None] + wanted * (spacing - 2 * radius[:, None])
     inside = radius - (points - cell * spacing - centre).norm(dim=-1)
     present = (random[:, 0] * 7919).frac() < share
-    blot = soft_step(inside, footprint) * present
+    # A ball smaller than a pixel colours only its share of it.
+    blot = soft_step(inside, footprint) * (2 * radius / footprint).clamp_max(1) * present
     return torch.lerp(torch.full_like(blot, 0.1 * share), blot, resolved(spacing, footprint))
 
 
