@@ -75,7 +75,8 @@ def _layout() -> Any:
 
     return blueprint.Blueprint(
         blueprint.Horizontal(
-            blueprint.Spatial3DView(origin="/", name="Tracks in 3D"),
+            # Dark, because unchanged depth is nearly white.
+            blueprint.Spatial3DView(origin="/", name="Tracks in 3D", background=[18, 21, 26]),
             blueprint.Spatial2DView(origin="/camera", name="Video"),
             column_shares=[3, 2],
         ),
