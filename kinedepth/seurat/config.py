@@ -26,7 +26,7 @@ class SeuratConfig:
     # How it is run unless told otherwise
     iterations: int = 2  # K
     stride: int = 4  # S: frames between the starts of a chain's windows
-    support_grid: int = 16  # supporting tracks a side, seeded in each window's first frame
+    support_grid: int = 14  # supporting tracks a side, seeded in each window's first frame
 
     @classmethod
     def paper(cls) -> SeuratConfig:

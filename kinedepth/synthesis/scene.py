@@ -97,7 +97,7 @@ def sample_scenes(
     generator: torch.Generator,
     count: int,
     frames: int,
-    config: SceneConfig = SceneConfig(),  # noqa: B008 (frozen)
+    config: SceneConfig = SceneConfig(),
     aspect: float | None = None,
 ) -> Scenes:
     """Draw ``count`` scenes of ``frames`` frames on the generator's device."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -19,10 +19,10 @@ _HIDDEN_WEIGHT = 0.3
 class WindowConfig:
     """What windows are like."""
 
-    scenes: SceneConfig = SceneConfig()
-    noise: TrackerNoise = TrackerNoise()
+    scenes: SceneConfig = field(default_factory=SceneConfig)
+    noise: TrackerNoise = field(default_factory=TrackerNoise)
     frames: int = 8
-    support_grids: tuple[int, ...] = (10, 12, 14, 16)
+    support_grids: tuple[int, ...] = (8, 10, 12, 14)
     queries: int = 64
     late_queries: float = 0.4  # share seeded after the first frame, so maybe hidden in it
     crowded: float = 0.25  # share of windows whose queries sit close together

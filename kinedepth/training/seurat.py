@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -23,8 +23,8 @@ HELD_OUT_SEED = 900_001
 class SeuratTask:
     """Training Seurat on procedural windows."""
 
-    model: SeuratConfig = SeuratConfig()
-    windows: WindowConfig = WindowConfig()
+    model: SeuratConfig = field(default_factory=SeuratConfig)
+    windows: WindowConfig = field(default_factory=WindowConfig)
     late_iterations: float = 0.6  # share of the steps after which K may reach its largest
     early_largest: int = 1  # K until then is drawn from 1 to this
     largest: int = 2

@@ -37,10 +37,10 @@ class TrainingConfig:
     batch: int = 32  # on each process
     learning_rate: float = 5e-4
     weight_decay: float = 1e-5
-    warmup: int = 300  # steps
+    warmup: int = 100  # steps
     decay_from: float = 0.4  # share of the steps after which the rate falls linearly to zero
     gradient_norm: float = 1.0
-    average: float = 0.999  # decay of the moving average of the weights
+    average: float = 0.998  # decay of the moving average of the weights
     precision: str = "float32"  # of the matrix products: float32 or bfloat16
     seed: int = 0
     test_every: int = 500

@@ -1,0 +1,104 @@
+"""Run the network over the windows of a video."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from kinedepth.seurat.model import Seurat, Tracklets
+from kinedepth.seurat.windows import Window, WindowEstimate
+from kinedepth.tracks import Tracks
+
+_TRACKS_AT_ONCE = 4096
+"""Tracks, query and supporting, that one batch of windows holds at most."""
+
+
+def to_image_units(xy: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
+    """Pixels ``(..., 2)`` to half widths of the image, centred.
+
+    An upright image is laid on its side (x and y swapped): the network was trained on wide
+    ones, and depth ratios do not change when the image is mirrored about its diagonal.
+    """
+    centred = (xy - np.array([width / 2, height / 2], np.float32)) / (max(width, height) / 2)
+    return centred[..., ::-1] if height > width else centred
+
+
+def estimate_windows(
+    network: Seurat,
+    queries: Tracks,
+    support: Mapping[Window, Tracks],
+    size: tuple[int, int],
+    iterations: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[WindowEstimate]:
+    """What the network says of the query tracks in each window of ``support``.
+
+    Args:
+        network: on the device to run on.
+        queries: tracks over the whole video.
+        support: for each window its supporting tracks, ``T`` being the window's length.
+        size: width and height of the frames in pixels.
+        iterations: K; the configuration's by default.
+        progress: called with windows done and windows in all.
+    """
+    device = next(network.parameters()).device
+    done = 0
+    for batch in _batches(support, len(queries)):
+        inputs = [_tracklets(queries, window, size, device) for window in batch]
+        around = [
+            _to_device(support[window].xy, support[window].visible, size, device)
+            for window in batch
+        ]
+        with torch.inference_mode():
+            estimate = network(_stack(inputs), _stack(around), iterations)
+        for index, window in enumerate(batch):
+            rows = slice(0, window.length)
+            yield WindowEstimate(
+                window,
+                estimate.log_ratio[index, rows].cpu().numpy(),
+                estimate.log_scale[index, rows].exp().cpu().numpy(),
+                queries.visible[list(window.frames)],
+            )
+        done += len(batch)
+        if progress:
+            progress(done, len(support))
+
+
+def _batches(support: Mapping[Window, Tracks], queries: int) -> Iterator[Sequence[Window]]:
+    """Windows with the same number of supporting tracks, as many as fit at once."""
+    by_count: dict[int, list[Window]] = {}
+    for window, tracks in support.items():
+        by_count.setdefault(len(tracks), []).append(window)
+    for count, windows in by_count.items():
+        size = max(1, _TRACKS_AT_ONCE // (count + queries))
+        for first in range(0, len(windows), size):
+            yield windows[first : first + size]
+
+
+def _tracklets(
+    tracks: Tracks, window: Window, size: tuple[int, int], device: torch.device
+) -> Tracklets:
+    frames = list(window.frames)
+    return _to_device(tracks.xy[frames], tracks.visible[frames], size, device)
+
+
+def _to_device(
+    xy: NDArray[np.float32],
+    visible: NDArray[np.bool_],
+    size: tuple[int, int],
+    device: torch.device,
+) -> Tracklets:
+    position = np.ascontiguousarray(to_image_units(xy, *size))
+    # Coordinates far outside the frame carry no more than "far outside".
+    position = np.clip(position, -4.0, 4.0)
+    return Tracklets(torch.from_numpy(position).to(device), torch.from_numpy(visible).to(device))
+
+
+def _stack(parts: Sequence[Tracklets]) -> Tracklets:
+    return Tracklets(
+        torch.stack([part.position for part in parts]),
+        torch.stack([part.visible for part in parts]),
+    )
