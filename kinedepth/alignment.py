@@ -81,10 +81,10 @@ def _smoothness_matrix(
     matrix = np.zeros((band + 1, frames, 1))
     matrix[0] += _RIDGE
     stencil = np.array([1.0, -2.0, 1.0])
-    for i in range(3):
+    count = frames - 2  # second differences; two frames have none
+    for i in range(3 if count > 0 else 0):
         for j in range(i + 1):
             # Row of the lower band: distance between the two columns; column: the earlier one.
-            count = max(0, frames - 2)
             matrix[i - j, j : j + count] += smoothness * stencil[i] * stencil[j]
     return np.repeat(matrix, signals, axis=2), np.zeros((frames, signals))
 

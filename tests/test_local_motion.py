@@ -65,7 +65,9 @@ def test_an_affine_fit_reads_the_area_it_magnifies_by():
     tracks = moved(cloud(), matrix, torch.tensor([0.1, 0.0]))
     near = find_neighbours(tracks, tracks, all_visible(tracks), 16, exclude_self=True)
     expected = -0.5 * torch.linalg.det(matrix).log()
-    assert torch.allclose(affine_log_ratio(near, near.visible)[0, 1], expected.expand(40), atol=1e-4)
+    assert torch.allclose(
+        affine_log_ratio(near, near.visible)[0, 1], expected.expand(40), atol=1e-4
+    )
 
 
 def test_points_that_recede_crowd_together_and_density_says_farther():
