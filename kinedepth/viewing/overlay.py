@@ -98,17 +98,15 @@ class OverlayPainter:
         self.scale = colour_scale(tracks3d, colour_by)
         self.tail_frames = tail_frames
         self.visible = tracks3d.tracks.visible
-        self.colour_index = self.scale.index(colour_values(tracks3d, colour_by))
+        # Both as small as can be: long clips with dense tracks have very many of them.
+        self.colour_index = self.scale.index(colour_values(tracks3d, colour_by)).astype(np.uint16)
+        self.depth = tracks3d.depth
         self.legend = draw_legend(self.scale, width, height)
 
         # Our pixel centres are at +0.5, OpenCV's at whole numbers. Trackers may put hidden
         # points anywhere; the bound keeps them within OpenCV's integers.
         centre = np.clip(tracks3d.tracks.xy - 0.5, -4 * width, 5 * width)
         self.position = np.rint(centre * (1 << _SHIFT)).astype(np.int32)
-
-        # Far points first, so that near ones end up on top. Unusable depths come first.
-        depth = np.nan_to_num(tracks3d.depth, nan=np.inf)
-        self.order = np.argsort(-depth, axis=1, kind="stable")
 
         # Dots grow with the image, but never so much that neighbours of a dense set merge.
         spacing = (width * height / max(len(tracks3d.tracks), 1)) ** 0.5
@@ -177,9 +175,10 @@ class OverlayPainter:
             cv2.polylines(colour, segments, False, rgb, round(self.radius) + 3, shift=_SHIFT)
 
     def _draw_visible_points(self, canvas: NDArray[np.uint8], index: int) -> None:
-        """Dots with a dark rim."""
-        order = self.order[index]
-        order = order[self.visible[index, order]]
+        """Dots with a dark rim; far ones first, so that near ones end up on top."""
+        shown = np.flatnonzero(self.visible[index])
+        depth = np.nan_to_num(self.depth[index, shown], nan=np.inf)
+        order = shown[np.argsort(-depth, kind="stable")]
         radius = round(self.radius * (1 << _SHIFT))
         rim = round((self.radius + max(0.7, 0.3 * self.radius)) * (1 << _SHIFT))
         centres = self.position[index, order].tolist()

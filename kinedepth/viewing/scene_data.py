@@ -119,7 +119,7 @@ def pack_pictures(video: Video, tracks3d: Tracks3D, selection: Selection) -> dic
     Streams the video once. Returns the keys ``pictures``, a list of the shown frame's number
     and its JPEG in base64, and ``videoColour``, ``(N, 3)`` uint8 RGB.
     """
-    columns = np.asarray(selection.tracks)
+    columns = np.asarray(selection.tracks, dtype=np.int64)
     query_frame = tracks3d.tracks.query_frame[columns]
     query_xy = tracks3d.tracks.xy[query_frame, columns]
     pixel = np.clip(np.floor(query_xy), 0, [video.width - 1, video.height - 1]).astype(int)
@@ -190,7 +190,7 @@ def _tame_positions(
     tame_ray = np.clip(ray[..., :2], edge[0], edge[1])
     moved = (tamed != depth) | (tame_ray != ray[..., :2]).any(-1) | ~usable
     ray[..., :2] = tame_ray
-    return ray * tamed[..., None], visible, float(moved.mean())
+    return ray * tamed[..., None], visible, float(moved.mean()) if moved.size else 0.0
 
 
 def _tame_log_ratio(tracks3d: Tracks3D) -> NDArray[np.float64]:

@@ -43,10 +43,11 @@ def write_scene_page(
     """
     from kinedepth.exporting.atomic import atomic_path
 
+    if video is not None:
+        check_same_clip(video, tracks3d)
     selection = select(tracks3d)
     scene = {"fps": _ASSUMED_FPS, "title": title, **pack_scene(tracks3d, selection)}
     if video is not None:
-        check_same_clip(video, tracks3d)
         scene["fps"] = video.fps
         scene.update(pack_pictures(video, tracks3d, selection))
     with atomic_path(path) as unfinished:

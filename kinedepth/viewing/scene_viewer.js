@@ -1112,7 +1112,7 @@
       paint(); // at once: until then the browser stretches the old picture
     }).observe(stage);
 
-    // A link may ask for a moment: scene.html#frame=12&view=camera&colour=depth
+    // A link may ask for a moment: #frame=12&view=camera&colour=depth
     const asked = new URLSearchParams(location.hash.slice(1));
     if (scales[asked.get("colour")] || (asked.get("colour") === "video" && videoColour)) {
       setColour(asked.get("colour"));
