@@ -27,6 +27,8 @@ _SUFFIXES = (".mp4", ".npz", "_depth.npz", ".json")
 
 _JPEG_QUALITY = 95
 
+_MIXED: tuple[Richness, Richness] = ("rich", "poor")
+
 _CLIPS_PER_SEED = 100_000
 """Distance between the seeds of the first clips of neighbouring sets, so that none is shared."""
 
@@ -108,6 +110,13 @@ def read_clip_truth(path: str | Path) -> ClipTruth:
         ahead = np.concatenate([xyz[..., :2], np.maximum(xyz[..., 2:], 1e-6)], axis=-1)
         xy = intrinsics.project(ahead)
     extrinsics = arrays.get("extrinsics_w2c")
+    if xy.shape != (*xyz.shape[:2], 2):
+        raise KinedepthError(f"{path}: tracks_xy has shape {xy.shape}, tracks_XYZ {xyz.shape}.")
+    if extrinsics is not None and extrinsics.shape != (len(xyz), 4, 4):
+        raise KinedepthError(
+            f"{path}: extrinsics_w2c has shape {extrinsics.shape}, but {len(xyz)} frames ask for "
+            f"{(len(xyz), 4, 4)}."
+        )
     return ClipTruth(
         tracks_xyz=xyz,
         tracks_xy=xy.astype(np.float32),
@@ -177,8 +186,7 @@ def write_clips(
     written = []
     for index in range(count):
         name = f"clip{index:04d}"
-        look: Richness = "poor" if richness == "mixed" and index % 2 else "rich"
-        look = look if richness == "mixed" else richness
+        look = _MIXED[index % 2] if richness == "mixed" else richness
         clip_seed = seed * _CLIPS_PER_SEED + index
         settings = _settings(clip_seed, frames, width, height, tracks, look, config)
         if not _is_complete(folder, name, settings):

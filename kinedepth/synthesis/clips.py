@@ -233,23 +233,26 @@ def _place_queries(
 ) -> tuple[Tensor, Tensor]:
     """``(1, N, 2)`` places in half widths, visible in their frame, and ``(1, N)`` frames.
 
-    A jittered grid with half as many points again as asked for; those at the very border of the
-    image are dropped and a random choice of the rest is kept.
+    They come from a jittered grid with half as many points again as asked for: those at the
+    very border of the image are dropped, and a random choice of the rest is kept.
     """
-    aspect = float(scenes.aspect[0])
-    columns = int(np.ceil(np.sqrt(1.6 * count / aspect))) + 1
+    border = torch.tensor([1.0, float(scenes.aspect[0])])
+    columns = int(np.ceil(np.sqrt(1.6 * count / float(border[1])))) + 1
     rows = int(np.ceil(1.6 * count / columns)) + 1
-    jitter = uniform(generator, (columns * rows, 2), -1.0, 1.0)
-    place = _lattice(columns, rows, aspect) + jitter * torch.tensor([1 / columns, aspect / rows])
-    place = place[(place.abs() < 0.995 * torch.tensor([1.0, aspect])).all(-1)]
-    frame = torch.zeros(len(place), dtype=torch.int64)
-    if when == "random":
-        frame = torch.randint(scenes.frames, (len(place),), generator=generator)
-    truth = follow(scenes, place[None], frame[None])
-    seen = truth.visible[0, frame, torch.arange(len(place))]
-    place, frame = place[seen], frame[seen]
-    keep = torch.randperm(len(place), generator=generator)[:count].sort().values
-    return place[None, keep], frame[None, keep]
+    places, frames = torch.empty(0, 2), torch.empty(0, dtype=torch.int64)
+    while len(places) < count:  # Once is nearly always enough.
+        jitter = uniform(generator, (columns * rows, 2), -1.0, 1.0)
+        place = _lattice(columns, rows, float(border[1]))
+        place = place + jitter * border / torch.tensor([columns, rows])
+        place = place[(place.abs() < 0.995 * border).all(-1)]
+        frame = torch.zeros(len(place), dtype=torch.int64)
+        if when == "random":
+            frame = torch.randint(scenes.frames, (len(place),), generator=generator)
+        truth = follow(scenes, place[None], frame[None])
+        seen = truth.visible[0, frame, torch.arange(len(place))]
+        places, frames = torch.cat([places, place[seen]]), torch.cat([frames, frame[seen]])
+    keep = torch.randperm(len(places), generator=generator)[:count].sort().values
+    return places[None, keep], frames[None, keep]
 
 
 def _render_frames(
@@ -270,9 +273,14 @@ def _render_frames(
         rgb[frame], depth[frame] = render(scenes, 0, frame, width, height, textures, photography)
 
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
-        for done, _ in enumerate(pool.map(render_one, range(scenes.frames)), start=1):
-            if progress is not None:
-                progress(done, scenes.frames)
+        try:
+            for done, _ in enumerate(pool.map(render_one, range(scenes.frames)), start=1):
+                if progress is not None:
+                    progress(done, scenes.frames)
+        except BaseException:
+            # An interrupt shall not wait for the frames that nobody wants any more.
+            pool.shutdown(cancel_futures=True)
+            raise
     return rgb, depth
 
 
