@@ -35,6 +35,10 @@ _SHADE_OPACITY = 0.35
 
 _OUTLINE = (16, 16, 18)
 
+_ANGLES = np.linspace(0, 2 * np.pi, 20, endpoint=False)
+_CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=-1)
+"""Dots and rings are polygons, because OpenCV's own circles turn square at small radii."""
+
 
 def write_overlay(
     video: Video,
@@ -141,14 +145,13 @@ class OverlayPainter:
     ) -> None:
         """Thin rings."""
         hidden = np.flatnonzero(~self.visible[index])
-        ring = round(0.8 * self.radius * (1 << _SHIFT))
         width = max(1, round(self.radius / 4))
         value = round(255 * _HIDDEN_OPACITY)
-        centres = self.position[index, hidden].tolist()
+        rings = self._circles(index, hidden, 0.8 * self.radius)
         colours = self.scale.table[self.colour_index[index, hidden]].tolist()
-        for centre, rgb in zip(centres, colours, strict=True):
-            cv2.circle(opacity, centre, ring, value, width, cv2.LINE_AA, _SHIFT)
-            cv2.circle(colour, centre, ring, rgb, width + 3, cv2.LINE_8, _SHIFT)
+        cv2.polylines(opacity, rings, True, value, width, cv2.LINE_AA, _SHIFT)
+        for ring, rgb in zip(rings, colours, strict=True):
+            cv2.polylines(colour, [ring], True, rgb, width + 3, shift=_SHIFT)
 
     def _draw_tails(
         self, opacity: NDArray[np.uint8], colour: NDArray[np.uint8], index: int
@@ -179,10 +182,16 @@ class OverlayPainter:
         shown = np.flatnonzero(self.visible[index])
         depth = np.nan_to_num(self.depth[index, shown], nan=np.inf)
         order = shown[np.argsort(-depth, kind="stable")]
-        radius = round(self.radius * (1 << _SHIFT))
-        rim = round((self.radius + max(0.7, 0.3 * self.radius)) * (1 << _SHIFT))
-        centres = self.position[index, order].tolist()
+        dots = self._circles(index, order, self.radius)
+        rims = self._circles(index, order, self.radius + max(0.7, 0.3 * self.radius))
         colours = self.scale.table[self.colour_index[index, order]].tolist()
-        for centre, rgb in zip(centres, colours, strict=True):
-            cv2.circle(canvas, centre, rim, _OUTLINE, cv2.FILLED, cv2.LINE_AA, _SHIFT)
-            cv2.circle(canvas, centre, radius, rgb, cv2.FILLED, cv2.LINE_AA, _SHIFT)
+        for dot, rim, rgb in zip(dots, rims, colours, strict=True):
+            cv2.fillConvexPoly(canvas, rim, _OUTLINE, cv2.LINE_AA, _SHIFT)
+            cv2.fillConvexPoly(canvas, dot, rgb, cv2.LINE_AA, _SHIFT)
+
+    def _circles(
+        self, index: int, tracks: NDArray[np.intp], radius: float
+    ) -> list[NDArray[np.int32]]:
+        """A polygon ``(20, 2)`` in fixed point around each of the points in one frame."""
+        outline = np.rint(_CIRCLE * (radius * (1 << _SHIFT))).astype(np.int32)
+        return list(self.position[index, tracks, None] + outline)
