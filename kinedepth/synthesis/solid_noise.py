@@ -59,7 +59,8 @@ class SolidNoise:
             roughness: amplitude of an octave over the one before; 0 to 1.
 
         Returns:
-            Values with zero mean, and a standard deviation of about one before fading.
+            Values with zero mean and, before fading, a standard deviation of about 0.8 (reading
+            between voxels averages a fifth of the tile's away).
         """
         amplitudes = [roughness**level for level in range(octaves)]
         scale = 1 / math.sqrt(sum(amplitude**2 for amplitude in amplitudes))
