@@ -129,7 +129,7 @@ def make_clip(
     Args:
         seed: fixes the clip, on one kind of machine.
         frames: T, at least 2.
-        width, height: of the frames, even numbers from 32 to 4096.
+        width, height: of the frames, even numbers from 32 to 2048.
         richness: of the textures, see ``textures.py``.
         config: what scenes are drawn from; also ``STATIC_SCENE_CONFIG`` and
             ``STILL_CAMERA_CONFIG``.
@@ -178,9 +178,9 @@ def check_clip_size(frames: int, width: int, height: int, tracks: int = 1) -> No
     if tracks < 1:
         raise KinedepthError(f"A clip needs at least one track; got {tracks}.")
     for name, size in (("width", width), ("height", height)):
-        if not 32 <= size <= 4096 or size % 2:
+        if not 32 <= size <= 2048 or size % 2:
             raise KinedepthError(
-                f"The {name} of a clip must be an even number from 32 to 4096; got {size}."
+                f"The {name} of a clip must be an even number from 32 to 2048; got {size}."
             )
 
 
