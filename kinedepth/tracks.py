@@ -124,6 +124,10 @@ class Tracks:
         """T, the number of frames."""
         return self.xy.shape[0]
 
+    def at(self, frames: range) -> Tracks:
+        """The tracks in some frames only; their query frames are then the first of these."""
+        return Tracks(self.xy[list(frames)], self.visible[list(frames)], np.array(0))
+
     def __len__(self) -> int:
         return self.xy.shape[1]
 

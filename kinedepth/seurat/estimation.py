@@ -47,19 +47,17 @@ def estimate_windows(
     device = next(network.parameters()).device
     done = 0
     for batch in _batches(support, len(queries)):
-        inputs = [_tracklets(queries, window, size, device) for window in batch]
-        around = [
-            _to_device(support[window].xy, support[window].visible, size, device)
-            for window in batch
-        ]
+        inputs = [queries.at(window.frames) for window in batch]
+        around = [support[window] for window in batch]
         with torch.inference_mode():
-            estimate = network(_stack(inputs), _stack(around), iterations)
+            estimate = network(
+                to_tracklets(inputs, size, device), to_tracklets(around, size, device), iterations
+            )
         for index, window in enumerate(batch):
-            rows = slice(0, window.length)
             yield WindowEstimate(
                 window,
-                estimate.log_ratio[index, rows].cpu().numpy(),
-                estimate.log_scale[index, rows].exp().cpu().numpy(),
+                estimate.log_ratio[index].cpu().numpy(),
+                estimate.log_scale[index].exp().cpu().numpy(),
                 queries.visible[list(window.frames)],
             )
         done += len(batch)
@@ -78,27 +76,12 @@ def _batches(support: Mapping[Window, Tracks], queries: int) -> Iterator[Sequenc
             yield windows[first : first + size]
 
 
-def _tracklets(
-    tracks: Tracks, window: Window, size: tuple[int, int], device: torch.device
+def to_tracklets(
+    tracks: Sequence[Tracks], size: tuple[int, int], device: torch.device
 ) -> Tracklets:
-    frames = list(window.frames)
-    return _to_device(tracks.xy[frames], tracks.visible[frames], size, device)
-
-
-def _to_device(
-    xy: NDArray[np.float32],
-    visible: NDArray[np.bool_],
-    size: tuple[int, int],
-    device: torch.device,
-) -> Tracklets:
-    position = np.ascontiguousarray(to_image_units(xy, *size))
+    """Tracks of like shape, in pixels of frames of ``size`` (width, height), as one batch."""
+    position = to_image_units(np.stack([t.xy for t in tracks]), *size)
     # Coordinates far outside the frame carry no more than "far outside".
-    position = np.clip(position, -4.0, 4.0)
+    position = np.ascontiguousarray(np.clip(position, -4.0, 4.0))
+    visible = np.stack([t.visible for t in tracks])
     return Tracklets(torch.from_numpy(position).to(device), torch.from_numpy(visible).to(device))
-
-
-def _stack(parts: Sequence[Tracklets]) -> Tracklets:
-    return Tracklets(
-        torch.stack([part.position for part in parts]),
-        torch.stack([part.visible for part in parts]),
-    )

@@ -1,0 +1,90 @@
+"""The trainer resumes exactly, learns, and refuses what it cannot resume."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+
+from kinedepth.errors import KinedepthError
+from kinedepth.seurat.config import SeuratConfig
+from kinedepth.synthesis.windows import WindowConfig
+from kinedepth.training.seurat import SeuratTask
+from kinedepth.training.trainer import LOG_FILE, STATE_FILE, Trainer, TrainingConfig
+
+TASK = SeuratTask(
+    model=SeuratConfig(name="tiny", width=16, heads=2),
+    windows=WindowConfig(support_grids=(5,), queries=8),
+    held_out=4,
+)
+CONFIG = TrainingConfig(steps=6, batch=2, warmup=2, test_every=3, save_every=2)
+CPU = torch.device("cpu")
+
+
+def weights(trainer: Trainer) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in trainer.network.parameters()])
+
+
+def test_a_run_stopped_and_resumed_equals_one_that_never_stopped(tmp_path):
+    whole = Trainer(TASK, CONFIG, tmp_path / "whole", CPU)
+    whole.run()
+
+    def stop(step, figures):
+        if step == 3:
+            raise KeyboardInterrupt
+
+    interrupted = Trainer(TASK, CONFIG, tmp_path / "parts", CPU)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted.run(stop)
+    resumed = Trainer(TASK, CONFIG, tmp_path / "parts", CPU)
+    resumed.run()
+    assert resumed.done == whole.done == 6
+    assert torch.equal(weights(resumed), weights(whole))
+    for name, value in whole.average.items():
+        assert torch.equal(value, resumed.average[name])
+
+
+def test_a_time_limit_ends_a_leg_and_the_next_goes_on(tmp_path):
+    first = Trainer(TASK, CONFIG, tmp_path, CPU)
+    first.run(seconds=0.0)
+    assert first.done == 0
+    assert (tmp_path / STATE_FILE).exists()
+    second = Trainer(TASK, CONFIG, tmp_path, CPU)
+    second.run()
+    assert second.done == 6
+
+
+def test_held_out_figures_are_logged(tmp_path):
+    Trainer(TASK, CONFIG, tmp_path, CPU).run()
+    records = [json.loads(line) for line in (tmp_path / LOG_FILE).read_text().splitlines()]
+    assert [record["step"] for record in records] == [3, 6]
+    assert all(record["seurat_mean"] > 0 and record["robust_mean"] > 0 for record in records)
+
+
+def test_another_configuration_does_not_resume(tmp_path):
+    Trainer(TASK, CONFIG, tmp_path, CPU).run(seconds=0.0)
+    other = dataclasses.replace(TASK, model=SeuratConfig(name="tiny", width=32, heads=2))
+    with pytest.raises(KinedepthError, match="another configuration"):
+        Trainer(other, CONFIG, tmp_path, CPU).run()
+
+
+def test_a_damaged_state_is_refused_with_one_sentence(tmp_path):
+    (tmp_path / STATE_FILE).write_bytes(b"half a file")
+    with pytest.raises(KinedepthError, match="not a training state"):
+        Trainer(TASK, CONFIG, tmp_path, CPU).run()
+
+
+def test_training_lowers_the_error_on_the_windows_it_sees(tmp_path):
+    """Forty steps on one and the same batch must beat the local fit it starts from."""
+    task = dataclasses.replace(TASK, windows=WindowConfig(support_grids=(6,), queries=16))
+
+    torch.manual_seed(0)
+    network = task.build()
+    optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3)
+    errors = []
+    for _ in range(40):
+        generator = torch.Generator().manual_seed(1)
+        optimizer.zero_grad()
+        errors.append(task.step(network, generator, 4, 0.0)["train_error"])
+        optimizer.step()
+    assert errors[-1] < 0.8 * errors[0]
