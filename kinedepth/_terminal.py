@@ -1,0 +1,118 @@
+"""How the command line talks: results on stdout, progress, warnings and failures on stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from kinedepth.errors import KinedepthError
+from kinedepth.exporting.atomic import disk_is_full
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+BAD_INPUT = 2
+"""Exit code when the input or the setup is wrong, the one typer uses for wrong usage as well."""
+INTERRUPTED = 130
+"""Exit code after Ctrl-C: 128 + SIGINT, as shells have it."""
+
+
+def say(sentence: object) -> None:
+    """Print one line on stderr, whatever line breaks the text holds."""
+    print("kinedepth:", " ".join(str(sentence).split()), file=sys.stderr)
+
+
+@contextlib.contextmanager
+def plain_failures() -> Iterator[None]:
+    """Turn what the user can cause or mend into one line on stderr and an exit code.
+
+    Warnings become one line each. Every other exception is a bug and keeps its traceback.
+    """
+    with warnings.catch_warnings():
+        warnings.showwarning = _say_warning
+        try:
+            yield
+        except KinedepthError as error:
+            say(error)
+            sys.exit(BAD_INPUT)
+        except KeyboardInterrupt:
+            say("stopped by Ctrl-C; files that were not complete are removed.")
+            sys.exit(INTERRUPTED)
+        except Exception as error:
+            if not disk_is_full(error):
+                raise
+            say("no space is left on the disk; free some and run again.")
+            sys.exit(BAD_INPUT)
+
+
+def _say_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    say(f"warning: {message}")
+
+
+class StageProgress:
+    """Shows how far the stages of a run are.
+
+    On a terminal a bar for each stage; elsewhere (a log file, a pipe) one line when a stage is
+    done. Both on stderr, so that stdout holds results only.
+
+    ::
+
+        with StageProgress() as stages:
+            lift(video, progress=stages.report)
+    """
+
+    def __init__(self) -> None:
+        self._bars: Progress | None = None
+        self._tasks: dict[str, TaskID] = {}
+        self._began: dict[str, float] = {}
+        self._finished: set[str] = set()
+
+    def __enter__(self) -> StageProgress:
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import (
+                BarColumn,
+                Progress,
+                TaskProgressColumn,
+                TextColumn,
+                TimeElapsedColumn,
+                TimeRemainingColumn,
+            )
+
+            self._bars = Progress(
+                TextColumn("{task.description:<12}"),
+                BarColumn(),
+                TaskProgressColumn(),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+            )
+            self._bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+    def report(self, stage: str, done: int, total: int) -> None:
+        """Say that ``done`` of ``total`` of a stage is done; the first call begins it."""
+        self._began.setdefault(stage, time.perf_counter())
+        if self._bars is not None:
+            if stage not in self._tasks:
+                self._tasks[stage] = self._bars.add_task(stage)
+            self._bars.update(self._tasks[stage], completed=done, total=total)
+        elif done >= total and stage not in self._finished:
+            self._finished.add(stage)
+            seconds = time.perf_counter() - self._began[stage]
+            print(f"{stage}: done in {seconds:.1f} s", file=sys.stderr, flush=True)
