@@ -69,10 +69,11 @@ class StageProgress:
     def __init__(self) -> None:
         self._bars: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
-        self._began: dict[str, float] = {}
         self._finished: set[str] = set()
+        self._stage_began = 0.0
 
     def __enter__(self) -> StageProgress:
+        self._stage_began = time.perf_counter()
         if sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import (
@@ -106,13 +107,14 @@ class StageProgress:
             self._bars.stop()
 
     def report(self, stage: str, done: int, total: int) -> None:
-        """Say that ``done`` of ``total`` of a stage is done; the first call begins it."""
-        self._began.setdefault(stage, time.perf_counter())
+        """Say that ``done`` of ``total`` of a stage is done."""
         if self._bars is not None:
             if stage not in self._tasks:
                 self._tasks[stage] = self._bars.add_task(stage)
             self._bars.update(self._tasks[stage], completed=done, total=total)
         elif done >= total and stage not in self._finished:
             self._finished.add(stage)
-            seconds = time.perf_counter() - self._began[stage]
+            # A stage begins where the one before ended: its first report may come late.
+            seconds = time.perf_counter() - self._stage_began
+            self._stage_began += seconds
             print(f"{stage}: done in {seconds:.1f} s", file=sys.stderr, flush=True)
