@@ -41,7 +41,7 @@ $(VENV)/.all: $(VENV)/.core
 	@$(PIP) install --constraint constraints.txt --no-build-isolation --editable '.[dev,view]'
 	@touch $@
 
-DEMO_CLIP := demo/clip/clip-0007
+DEMO_CLIP := demo/clip/clip0000
 
 demo: $(VENV)/.core
 	$(BIN)/kinedepth synth demo/clip --clips 1 --frames 48 --seed 7
