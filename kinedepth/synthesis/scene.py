@@ -34,7 +34,7 @@ SPHERE, CUBE = 0, 1
 class SceneConfig:
     """Ranges that scenes are drawn from; motion is per seven frames (see ``motion.py``)."""
 
-    aspects: tuple[float, ...] = (1.0, 3 / 4, 9 / 16)
+    aspects: tuple[float, ...] = (1.0, 3 / 4, 9 / 16, 9 / 16, 0.3)
     focal: tuple[float, float] = (0.9, 3.2)  # half widths
     far_over_near: tuple[float, float] = (1.5, 12.0)
     static_bodies: int = 7
