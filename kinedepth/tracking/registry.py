@@ -7,6 +7,7 @@ from collections.abc import Callable
 from kinedepth.errors import KinedepthError
 from kinedepth.tracking.base import Tracker
 from kinedepth.tracking.baselines import ChainedFlowTracker, LucasKanadeTracker
+from kinedepth.tracking.file import FileTracker
 from kinedepth.tracking.flow import FlowTracker
 
 TRACKERS: dict[str, Callable[[], Tracker]] = {
@@ -25,6 +26,9 @@ def make_tracker(spec: str) -> Tracker:
     """
     if spec in TRACKERS:
         return TRACKERS[spec]()
+    kind, _, path = spec.partition(":")
+    if kind == "file" and path:
+        return FileTracker(path)
     raise KinedepthError(
         f"There is no tracker called {spec!r}; choose one of: {', '.join(sorted(TRACKERS))}, "
         f"or file:PATH for tracks made elsewhere."
