@@ -89,7 +89,7 @@ def lift_command(
         int, typer.Option(min=0, help="Frame in which points sit that name none of their own.")
     ] = 0,
     tracker: Annotated[
-        str, typer.Option(help="flow, or file:PATH for tracks made elsewhere.")
+        str, typer.Option(help="flow, or file:PATH for tracks made elsewhere (.npz or .csv).")
     ] = "flow",
     model: Annotated[
         str, typer.Option(help="A shipped model (see kinedepth doctor) or a checkpoint file.")
@@ -123,6 +123,8 @@ def lift_command(
     and, where the Rerun SDK is installed, scene.rrd.
     """
     camera = _parse_intrinsics(intrinsics)
+    if queries is not None and tracker.startswith("file:"):
+        raise KinedepthError(f"{tracker} brings its own points; leave out --queries.")
     from kinedepth.queries_file import parse_queries
     from kinedepth.run_outputs import check_output_folder, save_run
     from kinedepth.video import load_video

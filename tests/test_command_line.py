@@ -228,7 +228,7 @@ def test_a_video_with_one_frame_is_told(lift, things, tmp_path):
         (("--frames", "8:9"), "at least two"),
         (("--frames", "50:60"), "no frame left"),
         (("--tracker", "telepathy"), "no tracker called 'telepathy'"),
-        (("--tracker", "file:missing.npz"), "missing.npz"),
+        (("--tracker", "file:tracks.npz"), "brings its own points; leave out --queries"),
         (("--model", "enormous"), "Unknown model 'enormous'"),
         (("--method", "guessed"), "choose 'fused' or 'chained'"),
         (("--device", "abacus"), "auto, cpu, cuda or mps"),
@@ -255,6 +255,54 @@ def test_queries_outside_the_frame_or_the_clip_are_told(lift, tmp_path, row, mes
     points.write_text(f"x,y,frame\n5,5,0\n{row}\n")
     assert_told_in_one_line(lift("--queries", points), f"Query 1 .*{message}")
     assert_nothing_whole(tmp_path / "out")
+
+
+@pytest.fixture
+def lift_tracks_of(kine, things, tmp_path):
+    """Runs ``kinedepth lift`` on tracks from a file."""
+
+    def run(path):
+        model = things / "tiny.safetensors"
+        usual = ("--model", model, "-o", tmp_path / "out", "--tracker", f"file:{path}")
+        return kine("lift", things / "clip.mp4", *usual)
+
+    return run
+
+
+def some_tracks(frames=FRAMES, points=5):
+    place = np.random.default_rng(0).uniform(10, 60, (1, points, 2))
+    return place + np.arange(frames)[:, None, None], np.ones((frames, points), bool)
+
+
+def test_tracks_from_a_file_are_lifted_as_they_are(lift_tracks_of, tmp_path):
+    xy, visible = some_tracks()
+    np.savez(tmp_path / "mine.npz", tracks_xy=xy, visibility=visible)
+    outcome = lift_tracks_of(tmp_path / "mine.npz")
+    assert outcome.code == 0
+    lifted = load_tracks3d(tmp_path / "out" / "tracks.npz")
+    np.testing.assert_allclose(lifted.tracks.xy, xy, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda xy, visible: (np.where(xy > 40, np.nan, xy), visible), "not finite"),
+        (lambda xy, visible: (xy[..., :1], visible), r"shape \(T, N, 2\)"),
+        (lambda xy, visible: (xy, visible[:, :3]), "visibility has shape"),
+        (lambda xy, visible: (xy[:4], visible[:4]), "4 frames, but the clip has 10"),
+        (lambda xy, visible: (xy + 500, visible), "outside the 96x72 frame"),
+    ],
+    ids=["NaN", "one coordinate", "fewer points", "fewer frames", "outside"],
+)
+def test_tracks_that_do_not_fit_are_told(lift_tracks_of, tmp_path, change, message):
+    xy, visible = change(*some_tracks())
+    np.savez(tmp_path / "mine.npz", tracks_xy=xy, visibility=visible)
+    assert_told_in_one_line(lift_tracks_of(tmp_path / "mine.npz"), message)
+    assert_nothing_whole(tmp_path / "out")
+
+
+def test_a_missing_file_of_tracks_is_told(lift_tracks_of, tmp_path):
+    assert_told_in_one_line(lift_tracks_of(tmp_path / "missing.npz"), "missing.npz")
 
 
 def test_a_file_that_is_no_checkpoint_is_told(lift, things, tmp_path):
