@@ -16,10 +16,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from kinedepth.tracking._alignment import Templates, align
 from kinedepth.tracking._chaining import Proposals, Snapshot
 from kinedepth.tracking._dense_flow import DenseFlow
 from kinedepth.tracking._passes import follow
-from kinedepth.tracking._patches import Templates, align, cut, dissimilarity
+from kinedepth.tracking._patches import cut, dissimilarity
 from kinedepth.tracking._sampling import bilinear
 from kinedepth.tracking.base import Progress, TrackingJob
 from kinedepth.tracks import Tracks
@@ -45,8 +46,10 @@ class FlowSettings:
     """Square pixels charged to a chain that starts where the point was hidden."""
     unlike_cost: float = 4.0
     """Square pixels charged to a chain that ends at a patch fully unlike the seed's."""
-    start_deviation: float = 0.7
+    start_deviation: float = 0.4
     """Pixels by which a chain is expected to be off when alignment starts."""
+    shape_deviation: float = 0.15
+    """Pixels at a patch's side by which its shape is expected to change between frames."""
     aligned_reach: float = 1.5
     """Pixels that alignment may move a point; further, it has found something else."""
     aligned_unlike: float = 0.3
@@ -105,13 +108,21 @@ class _FlowFollower:
         each = np.arange(len(best))
         start, before = proposals.xy[best, each], proposals.unlike[best, each]
 
-        aligned = align(self._image, start, self._templates, settings.start_deviation)
-        after = dissimilarity(cut(self._image, aligned), self._templates.grey)
+        aligned, shape = align(
+            self._image,
+            start,
+            self._templates,
+            settings.start_deviation,
+            settings.shape_deviation,
+        )
+        after = dissimilarity(cut(self._image, aligned, shape), self._templates.grey)
         moved = np.hypot(*(aligned - start).T)
         better = (after <= before) & (after < settings.aligned_unlike)
-        better &= moved < settings.aligned_reach
+        stretch = np.linalg.det(shape)
+        better &= (moved < settings.aligned_reach) & (stretch > 0.2) & (stretch < 5.0)
         xy = np.where(better[:, None], aligned, start)
         unlike = np.where(better, after, before)
+        self._templates.shape[better] = shape[better]
 
         variance = proposals.variance[best, each]
         anchored = better & (unlike < settings.anchored_unlike)
@@ -144,7 +155,7 @@ class _FlowFollower:
             proposals.variance[k, have] = (
                 source.variance[have] + settings.step_variance + settings.error_weight * error**2
             )
-            patches = cut(self._image, arrived)
+            patches = cut(self._image, arrived, self._templates.shape[have])
             proposals.unlike[k, have] = dissimilarity(patches, self._templates.grey[have])
         return proposals
 
