@@ -1,5 +1,7 @@
 """Windows cover the video; chaining and fusing give back what the windows hold."""
 
+import itertools
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +14,7 @@ from kinedepth.seurat.windows import Window, WindowEstimate, chain, fuse, plan_w
 def test_the_windows_of_step_one_cover_every_frame_and_overlap(frames, stride):
     windows = [w for w in plan_windows(frames, 8, stride, (1, 2, 4)) if w.step == 1]
     assert {f for w in windows for f in w.frames} == set(range(frames))
-    for before, after in zip(windows, windows[1:], strict=False):
+    for before, after in itertools.pairwise(windows):
         assert after.start in before.frames
 
 
@@ -20,7 +22,7 @@ def test_the_windows_of_step_one_cover_every_frame_and_overlap(frames, stride):
 @given(frames=st.integers(8, 200), stride=st.integers(1, 7))
 def test_no_window_reaches_past_the_video(frames, stride):
     for window in plan_windows(frames, 8, stride, (1, 2, 4)):
-        assert 0 <= window.start
+        assert window.start >= 0
         assert window.frames[-1] < frames
 
 

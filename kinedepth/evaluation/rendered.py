@@ -118,3 +118,25 @@ def _truth(
     log_ratio = np.log(np.maximum(depth, 1e-6) / depth[:1])
     scored[0] = False
     return torch.from_numpy(log_ratio), torch.from_numpy(scored)
+
+
+def score_lift(truth: ClipTruth, log_ratio: NDArray[np.float32]) -> dict[str, float]:
+    """Figures of log depth ratios ``(T, N)`` over a whole clip, against each query frame.
+
+    Returns:
+        ``mean`` absolute error where points are truly visible; ``end``, the same in the last
+        frame; ``jitter``, the mean absolute error of the second difference over frames, where
+        a point is visible in all three (the part of an error that flickers).
+    """
+    query_frame = truth.queries_xyt[:, 2].astype(int)
+    depth = np.maximum(truth.tracks_xyz[..., 2], 1e-6)
+    true = np.log(depth / depth[query_frame, np.arange(depth.shape[1])])
+    seen = truth.visibility
+    error = log_ratio - true
+    three = seen[:-2] & seen[1:-1] & seen[2:]
+    second = error[:-2] - 2 * error[1:-1] + error[2:]
+    return {
+        "mean": float(np.abs(error)[seen].mean()),
+        "end": float(np.abs(error[-1])[seen[-1]].mean()),
+        "jitter": float(np.abs(second)[three].mean()),
+    }

@@ -25,7 +25,7 @@ class SeuratTask:
 
     model: SeuratConfig = field(default_factory=SeuratConfig)
     windows: WindowConfig = field(default_factory=WindowConfig)
-    late_iterations: float = 0.6  # share of the steps after which K may reach its largest
+    late_iterations: float = 0.85  # share of the steps after which K may reach its largest
     early_largest: int = 1  # K until then is drawn from 1 to this
     largest: int = 2
     held_out: int = 96  # windows

@@ -57,7 +57,10 @@ class TrainingConfig:
 class Task(Protocol):
     """What is trained: a network, its step and its test."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What is trained; a state is only resumed under the name it was saved with."""
+        ...
 
     def build(self) -> nn.Module:
         """A fresh network on the CPU."""
@@ -113,14 +116,17 @@ class Trainer:
         began, elapsed = time.monotonic(), self.seconds
         figures: dict[str, float] = {}
         try:
-            while self.done < self.config.steps and time.monotonic() - began < seconds:
+            while self.done < self.config.steps:
+                if self._anyone(time.monotonic() - began >= seconds):
+                    break
                 logged = self._one_step()
                 self.done += 1
                 self.seconds = elapsed + time.monotonic() - began
                 if report:
                     report(self.done, logged)
                 last = self.done == self.config.steps
-                if self.done % self.config.test_every == 0 or last:
+                # One process is enough to test; the others meet it again at the next step.
+                if self.rank == 0 and (self.done % self.config.test_every == 0 or last):
                     figures = self.test()
                     self._log({**logged, **figures})
                     if report:
@@ -176,6 +182,14 @@ class Trainer:
             gradients, flat.split([g.numel() for g in gradients]), strict=True
         ):
             gradient.copy_(part.view_as(gradient))
+
+    def _anyone(self, wants: bool) -> bool:
+        """Whether any process wants something; all get the same answer at the same step."""
+        if self.processes == 1:
+            return wants
+        vote = torch.tensor(float(wants), device=self.device)
+        dist.all_reduce(vote, dist.ReduceOp.MAX)
+        return bool(vote)
 
     def _log(self, figures: dict[str, float]) -> None:
         if self.rank == 0:
