@@ -120,3 +120,60 @@ def _cauchy(group: Pieces, joined: NDArray[np.float64], sigma: float) -> NDArray
     total = np.maximum(weight.sum(axis=1, keepdims=True), 1e-12)
     difference = difference - (weight * difference).sum(axis=1, keepdims=True) / total
     return 1 / (1 + (difference / (2 * sigma)) ** 2)
+
+
+def fit_scale_and_shift(
+    prediction: NDArray[np.floating],
+    target: NDArray[np.floating],
+    mask: NDArray[np.bool_] | None = None,
+) -> tuple[float, float]:
+    """Scale a and shift b that minimise the sum of ``(a * prediction + b - target)**2``.
+
+    Args:
+        prediction, target: of one shape, any number of dimensions.
+        mask: of that shape, the values that count; None for all.
+
+    Returns:
+        ``(a, b)``; ``(1, 0)`` where the prediction is constant and does not determine them.
+    """
+    prediction, target = _counted(prediction, target, mask)
+    if prediction.size == 0:
+        return 1.0, 0.0
+    mean, target_mean = float(prediction.mean()), float(target.mean())
+    centred = prediction - mean
+    variance = float(centred @ centred)
+    # What rounding leaves of a constant is no variance.
+    if variance <= 1e-12 * float(prediction @ prediction):
+        return 1.0, 0.0
+    scale = float(centred @ target) / variance
+    return scale, target_mean - scale * mean
+
+
+def fit_scale(
+    prediction: NDArray[np.floating],
+    target: NDArray[np.floating],
+    mask: NDArray[np.bool_] | None = None,
+) -> float:
+    """Scale a that minimises the sum of ``(a * prediction - target)**2``; 1 if all are 0.
+
+    Args: as for :func:`fit_scale_and_shift`.
+    """
+    prediction, target = _counted(prediction, target, mask)
+    power = float(prediction @ prediction)
+    return float(prediction @ target) / power if power > 0 else 1.0
+
+
+def crossfade_weights(frames: int) -> NDArray[np.float32]:
+    """``(frames,)`` weights of the later of two overlapping pieces: 0 at first, 1 at last."""
+    return np.linspace(0, 1, frames, dtype=np.float32)
+
+
+def _counted(
+    prediction: NDArray[np.floating],
+    target: NDArray[np.floating],
+    mask: NDArray[np.bool_] | None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The values that count, flat, in double precision: sums over millions of pixels follow."""
+    if mask is not None:
+        prediction, target = prediction[mask], target[mask]
+    return prediction.ravel().astype(np.float64), target.ravel().astype(np.float64)

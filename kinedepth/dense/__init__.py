@@ -1,0 +1,1 @@
+"""Pixels to dense depth of a video."""
