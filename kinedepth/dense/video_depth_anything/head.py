@@ -184,6 +184,10 @@ class Head(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             return self.to_depth(x.float())[:, 0]
 
+    def temporal_module(self, index: int) -> TemporalModule:
+        """Temporal module 0 to 3, in the order in which :meth:`mix` calls them."""
+        return cast(TemporalModule, self.temporal[index])
+
     def _fusion(self, index: int) -> Fusion:
         return cast(Fusion, self.fusions[index])
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, Protocol, get_args
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from torch import Tensor
 from kinedepth.dense.video_depth_anything.config import TEMPORAL_LENGTH
 from kinedepth.dense.video_depth_anything.head import FrameFeatures, resize
 from kinedepth.dense.video_depth_anything.model import VideoDepth
+from kinedepth.dense.video_depth_anything.precision import Precision, autocast, check_precision
 from kinedepth.dense.video_depth_anything.preprocessing import (
     DEFAULT_INPUT_SIZE,
     network_size,
@@ -37,9 +38,6 @@ from kinedepth.dense.video_depth_anything.windows import (
 from kinedepth.depth import DepthVideo
 from kinedepth.errors import KinedepthError
 
-Precision = Literal["float32", "bfloat16", "float16"]
-
-_TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _FRAMES_AT_ONCE = {"cuda": 16, "mps": 4, "cpu": 2}
 
 
@@ -85,9 +83,7 @@ class WindowedInference:
     as_published: bool = False
 
     def __post_init__(self) -> None:
-        if self.precision not in get_args(Precision):
-            known = ", ".join(get_args(Precision))
-            raise KinedepthError(f"Unknown precision '{self.precision}'; known are {known}.")
+        check_precision(self.precision)
         if self.frames_at_once is not None and self.frames_at_once < 1:
             raise KinedepthError(f"At least one frame at once; got {self.frames_at_once}.")
         self.plan  # noqa: B018  raises where strategy and window do not fit
@@ -162,7 +158,7 @@ class _WindowRun:
         self._network = network
         self._device = network.device
         self._plan = settings.plan
-        self._type = _TYPES[settings.precision]
+        self._autocast = autocast(network.device, settings.precision)
         self._encode_once = not settings.as_published
         self._at_once = settings.frames_at_once or _FRAMES_AT_ONCE.get(self._device.type, 2)
         self._frame_size = (video.height, video.width)
@@ -179,9 +175,7 @@ class _WindowRun:
         """Raw depth ``(H, W)`` at the size of the video, of some slots."""
         self._forget(window)
         self._read_until(min(window.start + self._plan.size, self._length))
-        with torch.autocast(
-            self._device.type, dtype=self._type, enabled=self._type != torch.float32
-        ):
+        with self._autocast():
             features = self._slot_features(window)
             mixed = self._network.head.mix(
                 torch.cat([frame.coarse for frame in features]),
@@ -226,9 +220,7 @@ class _WindowRun:
             images = prepare_frames(frames, self._network_size)
             indices = range(self._read, self._read + len(frames))
             if self._encode_once:
-                with torch.autocast(
-                    self._device.type, dtype=self._type, enabled=self._type != torch.float32
-                ):
+                with self._autocast():
                     features = self._network.frame_features(images.to(self._device))
                 self._features.update(zip(indices, features.split(), strict=True))
             else:

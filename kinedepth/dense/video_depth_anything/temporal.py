@@ -8,6 +8,8 @@ left behind (:meth:`TemporalModule.step`).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -49,20 +51,36 @@ class TemporalAttention(nn.Module):
         self.out = nn.Linear(width, width)
         self.register_buffer("positions", sinusoidal_positions(TEMPORAL_LENGTH, width))
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Attend over frames.
+    def forward(self, x: Tensor) -> Tensor:
+        """``x (P, T, width)``, P pixels of T frames, to the same shape."""
+        seen = x + self._positions(x.shape[1])
+        return self._attend(self.query(seen), self.key(seen), self.value(seen))
+
+    def step(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """One new frame that attends to itself and earlier frames.
 
         Args:
-            x: ``(P, T, width)``, P pixels.
-            context: ``(P, S, width)`` of S earlier frames, which are attended to as well but
-                give no output; None for none.
+            x: ``(P, 1, width)`` the new frame.
+            context: ``(P, S, 2 * width)``, the states of S earlier frames in order; None for 0.
+
+        Returns:
+            The result, shaped as ``x``, and the frame's own state ``(P, 1, 2 * width)``: its
+            key and value without a position, which changes as the frame grows older. Keys and
+            values are linear in the position, so it can be added afterwards, and no frame has
+            to be projected again.
         """
-        seen = x if context is None else torch.cat([context, x], dim=1)
-        seen = seen + self._positions(seen.shape[1])
-        query = self._split(self.query(seen[:, -x.shape[1] :]))
-        key, value = self._split(self.key(seen)), self._split(self.value(seen))
-        attended = scaled_dot_product_attention(query, key, value)
-        return self.out(attended.transpose(1, 2).reshape(x.shape))
+        state = torch.cat([self.key(x), self.value(x)], dim=-1)
+        seen = state if context is None else torch.cat([context, state], dim=1)
+        positions = self._positions(seen.shape[1])
+        seen = seen + torch.cat([self.key(positions), self.value(positions)], dim=-1)
+        key, value = seen.chunk(2, dim=-1)
+        return self._attend(self.query(x + positions[:, -1:]), key, value), state
+
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        attended = scaled_dot_product_attention(
+            self._split(query), self._split(key), self._split(value)
+        )
+        return self.out(attended.transpose(1, 2).reshape(query.shape))
 
     def _positions(self, length: int) -> Tensor:
         stored = self.positions
@@ -111,10 +129,10 @@ class TemporalModule(nn.Module):
         """``x (B, T, C, H, W)``, B windows of T frames, to the same shape."""
         tokens = self._to_tokens(x)
         if torch.is_grad_enabled():
-            return x + self._to_map(self._transform(tokens)[0], x)
+            return x + self._to_map(self._transform(tokens), x)
         pixels = max(1, _TOKENS_AT_ONCE // x.shape[1])
         # A pixel's frames attend to each other only, so pixels can come in parts.
-        parts = [self._transform(part)[0] for part in tokens.split(pixels)]
+        parts = [self._transform(part) for part in tokens.split(pixels)]
         return x + self._to_map(torch.cat(parts), x)
 
     def step(self, x: Tensor, context: list[Tensor] | None = None) -> tuple[Tensor, list[Tensor]]:
@@ -122,14 +140,22 @@ class TemporalModule(nn.Module):
 
         Args:
             x: ``(B, 1, C, H, W)`` the new frame.
-            context: for each attention ``(B * H * W, S, C)``, the states of S earlier frames
-                in order; None if there are none.
+            context: for each attention ``(B * H * W, S, 2 * C)``, the states of S earlier
+                frames in order; None if there are none.
 
         Returns:
-            The result, shaped as ``x``, and the frame's own states, each ``(B * H * W, 1, C)``.
+            The result, shaped as ``x``, and the frame's own states, ``(B * H * W, 1, 2 * C)``
+            for each attention.
         """
-        tokens, states = self._transform(self._to_tokens(x), context)
-        return x + self._to_map(tokens, x), states
+        states: list[Tensor] = []
+
+        def attend(index: int, normed: Tensor) -> Tensor:
+            earlier = None if context is None else context[index]
+            result, state = self._attention(index).step(normed, earlier)
+            states.append(state)
+            return result
+
+        return x + self._to_map(self._transform(self._to_tokens(x), attend), x), states
 
     def _to_tokens(self, x: Tensor) -> Tensor:
         """Normalised frame by frame, as ``(B * H * W, T, C)``."""
@@ -142,14 +168,15 @@ class TemporalModule(nn.Module):
         return tokens.unflatten(0, (batch, height, width)).permute(0, 3, 4, 1, 2)
 
     def _transform(
-        self, tokens: Tensor, context: list[Tensor] | None = None
-    ) -> tuple[Tensor, list[Tensor]]:
-        """``tokens (P, T, C)`` and, for each attention, what later frames may attend to."""
+        self, tokens: Tensor, attend: Callable[[int, Tensor], Tensor] | None = None
+    ) -> Tensor:
+        """``tokens (P, T, C)`` to the same shape; ``attend`` replaces the attentions."""
         x = self.project_in(tokens)
-        states = []
-        for index, attention in enumerate(self.attentions):
-            normed = self.attention_norms[index](x)
-            states.append(normed)
-            x = x + attention(normed, None if context is None else context[index])
+        for index, norm in enumerate(self.attention_norms):
+            normed = norm(x)
+            x = x + (attend(index, normed) if attend else self._attention(index)(normed))
         x = x + self.feed_forward(self.feed_forward_norm(x))
-        return self.project_out(x), states
+        return self.project_out(x)
+
+    def _attention(self, index: int) -> TemporalAttention:
+        return cast(TemporalAttention, self.attentions[index])
