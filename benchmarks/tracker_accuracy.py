@@ -10,16 +10,11 @@ tracker, prints a table and writes it to ``benchmarks/results/tracker_accuracy.j
 from __future__ import annotations
 
 import argparse
-import json
-import platform
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
-import cv2
 import numpy as np
+from _report import print_table, write_results
 
 from kinedepth.evaluation.tracking_2d import TrackingScores, mean_scores, score_tracks
 from kinedepth.synthesis.clips import Clip, make_clip
@@ -31,7 +26,6 @@ from kinedepth.video import Video
 FIRST_SEED = 9001
 """Clips of the seeds from here on were not looked at while the tracker was built."""
 RICHNESS = ("rich", "poor")
-RESULTS = Path(__file__).parent / "results" / "tracker_accuracy.json"
 
 
 def measure(clip: Clip, tracker: str) -> tuple[TrackingScores, float]:
@@ -67,7 +61,6 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=6, help="clips of each richness")
     parser.add_argument("--frames", type=int, default=48)
     parser.add_argument("--first-seed", type=int, default=FIRST_SEED)
-    parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
 
     table: dict[str, dict[str, dict[str, object]]] = {}
@@ -82,30 +75,23 @@ def main() -> None:
             for name, rows in measured.items()
         }
 
-    print(f"{'texture':8} {'tracker':14} {'AJ':>6} {'within':>7} {'OA':>6} {'s/clip':>7}")
-    for richness, rows in table.items():
-        for name, row in rows.items():
-            print(
-                f"{richness:8} {name:14} {row['AJ']:6} {row['within']:7} {row['OA']:6} "
-                f"{row['seconds a clip']:7}"
-            )
-    record = {
+    columns = ["AJ", "within", "OA", "seconds a clip"]
+    print_table(
+        "TAP-Vid metrics at 256x256, percent",
+        ["texture, tracker", *columns],
+        [
+            [f"{richness}, {name}", *(str(row[column]) for column in columns)]
+            for richness, rows in table.items()
+            for name, row in rows.items()
+        ],
+    )
+    figures = {
         "what": "TAP-Vid metrics at 256x256, frames after the query, mean over clips, percent",
         "clips": f"{arguments.clips} of each richness, {arguments.frames} frames, 640x360, "
         f"256 points from the first frame, seeds from {arguments.first_seed}",
         "table": table,
-        "command": " ".join(["python", "benchmarks/tracker_accuracy.py", *sys.argv[1:]]),
-        "commit": subprocess.run(
-            ["git", "describe", "--always", "--dirty"],
-            capture_output=True,
-            text=True,
-            cwd=Path(__file__).parent,
-        ).stdout.strip(),
-        "machine": f"{platform.machine()}, {platform.system()}, {cv2.getNumberOfCPUs()} cores "
-        f"(shared, so seconds are upper bounds), OpenCV {cv2.__version__}",
     }
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(record, indent=2) + "\n")
+    print("written:", write_results("tracker_accuracy", figures).name)
 
 
 if __name__ == "__main__":

@@ -336,6 +336,6 @@ def test_peak_memory_does_not_grow_with_the_length_of_the_clip(query_frame):
                 check=True,
             ).stdout
         )
-        for frames in (50, 150)
+        for frames in (50, 110)
     ]
     assert peaks[1] < 1.1 * peaks[0]

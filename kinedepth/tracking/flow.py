@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from kinedepth.tracking._alignment import Templates, align
 from kinedepth.tracking._chaining import Proposals, Snapshot
+from kinedepth.tracking._contrast import raise_contrast
 from kinedepth.tracking._dense_flow import DenseFlow
 from kinedepth.tracking._passes import follow
 from kinedepth.tracking._patches import cut, dissimilarity
@@ -77,7 +78,8 @@ class _FlowFollower:
         self._size = np.array([width, height])
         self._settings = settings
         self._flow = DenseFlow()
-        # The newest last; as far back as the longest interval reaches.
+        # Frames with raised contrast, for dense flow, and what was known in them. The newest
+        # last; as far back as the longest interval reaches.
         self._greys: list[NDArray[np.uint8]] = []
         self._snapshots: list[Snapshot] = []
         self._image: NDArray[np.float32] = np.zeros((height, width), np.float32)
@@ -88,20 +90,21 @@ class _FlowFollower:
     def advance(self, image: NDArray[np.uint8]) -> None:
         """Carry all points into ``image (h, w, 3)``."""
         grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
+        raised = raise_contrast(grey)
         self._image = grey.astype(np.float32)
         self._colours = np.asarray(cv2.blur(image, (5, 5)), np.float32)
         if self._snapshots and len(self._snapshots[-1]):
-            snapshot = self._carry(grey)
+            snapshot = self._carry(raised)
         else:
             self._greys.clear()
             self._snapshots.clear()
             snapshot = Snapshot.unknown(0)
         reach = max(self._settings.intervals)
-        self._greys = [*self._greys, grey][-reach:]
+        self._greys = [*self._greys, raised][-reach:]
         self._snapshots = [*self._snapshots, snapshot][-reach:]
 
     def _carry(self, grey: NDArray[np.uint8]) -> Snapshot:
-        """The points in the new frame ``grey (h, w)``."""
+        """The points in the new frame, given as dense flow wants it: ``grey (h, w)``."""
         settings = self._settings
         proposals = self._propose(grey)
         best = proposals.believe(settings.hidden_cost, settings.unlike_cost)
