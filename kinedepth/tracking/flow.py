@@ -27,6 +27,9 @@ from kinedepth.tracking.base import Progress, TrackingJob
 from kinedepth.tracks import Tracks
 from kinedepth.video import Video
 
+LARGEST_VARIANCE = 1e4
+"""Square pixels; bounded, so that after a long occlusion chains can still be told apart."""
+
 
 @dataclass(frozen=True)
 class FlowSettings:
@@ -53,6 +56,8 @@ class FlowSettings:
     """Pixels at a patch's side by which its shape is expected to change between frames."""
     aligned_reach: float = 1.5
     """Pixels that alignment may move a point; further, it has found something else."""
+    aligned_growth: float = 5.0
+    """Factor by which a patch's area may have grown or shrunk since its seed."""
     aligned_unlike: float = 0.3
     """Dissimilarity from which an alignment is not believed."""
     anchored_unlike: float = 0.1
@@ -121,18 +126,19 @@ class _FlowFollower:
         after = dissimilarity(cut(self._image, aligned, shape), self._templates.grey)
         moved = np.hypot(*(aligned - start).T)
         better = (after <= before) & (after < settings.aligned_unlike)
-        stretch = np.linalg.det(shape)
-        better &= (moved < settings.aligned_reach) & (stretch > 0.2) & (stretch < 5.0)
+        growth = np.linalg.det(shape)
+        better &= (growth > 1 / settings.aligned_growth) & (growth < settings.aligned_growth)
+        better &= moved < settings.aligned_reach
         xy = np.where(better[:, None], aligned, start)
         unlike = np.where(better, after, before)
         self._templates.shape[better] = shape[better]
 
         variance = proposals.variance[best, each]
         anchored = better & (unlike < settings.anchored_unlike)
+        # How far alignment had to move it hints at how far it may still be off.
         anchored_variance = settings.anchored_variance + 0.1 * moved**2
         variance = np.where(anchored, np.minimum(variance, anchored_variance), variance)
-        # Bounded, so that a long occlusion stays comparable with a fresh disagreement.
-        variance = np.minimum(variance, 1e4)
+        variance = np.minimum(variance, LARGEST_VARIANCE)
 
         visible = self._sees(proposals, best, xy, unlike)
         return Snapshot(xy, variance, visible, np.ones(len(xy), bool))
