@@ -79,7 +79,9 @@ def score_tracks(
     counted = np.arange(shape[0])[:, None] > np.asarray(query_frame)[None, :]
     seen = counted & true_visible
     if not seen.any():
-        raise KinedepthError("No point is visible after its query frame: there is nothing to score.")
+        raise KinedepthError(
+            "No point is visible after its query frame: there is nothing to score."
+        )
     jaccard, within = [], []
     for threshold in THRESHOLDS:
         close = distance < threshold
