@@ -22,13 +22,13 @@ FIXTURE = Path(__file__).parent / "fixtures" / "vda_tiny.npz"
 
 def windowed(strategy: str) -> np.ndarray:
     video = Video.from_array(moving_picture(50))
-    settings = WindowedInference(strategy=strategy, input_size=28)
-    return estimate_depth(tiny_network(), video, settings).depth[::3, ::5, ::7]
+    settings = WindowedInference(strategy=strategy, input_size=42)
+    return estimate_depth(tiny_network(), video, settings).depth[::3, ::9, ::11]
 
 
 def streamed() -> np.ndarray:
-    stream = DepthStream(tiny_network(), 28, 42, input_size=28)
-    return np.stack([stream.push(frame) for frame in moving_picture(50)])[::3, ::5, ::7]
+    stream = DepthStream(tiny_network(), 42, 56, input_size=42)
+    return np.stack([stream.push(frame) for frame in moving_picture(50)])[::3, ::9, ::11]
 
 
 def losses() -> np.ndarray:

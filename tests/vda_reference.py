@@ -28,8 +28,8 @@ TINY = VideoDepthConfig(
     depth=4,
     heads=2,
     taps=(0, 1, 2, 3),
-    head_features=32,
-    head_channels=(16, 16, 32, 32),
+    head_features=64,
+    head_channels=(16, 16, 64, 64),
     position_grid=3,
     temporal_heads=2,
 )
@@ -97,7 +97,7 @@ def tiny_network() -> VideoDepth:
     return checkpoint.network_from_published(weights, TINY)
 
 
-def moving_picture(frames: int, height: int = 28, width: int = 42) -> np.ndarray:
+def moving_picture(frames: int, height: int = 42, width: int = 56) -> np.ndarray:
     """``(frames, height, width, 3)`` uint8 of waves that drift at different speeds."""
     t, y, x = np.ogrid[:frames, :height, :width]
     waves = [np.sin(x / 3 + t / 5) + np.cos(y / 4), np.sin((x + y) / 5 - t / 7), np.cos(y - t / 3)]
