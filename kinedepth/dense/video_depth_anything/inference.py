@@ -38,7 +38,8 @@ from kinedepth.dense.video_depth_anything.windows import (
 from kinedepth.depth import DepthVideo
 from kinedepth.errors import KinedepthError
 
-_FRAMES_AT_ONCE = {"cuda": 16, "mps": 4, "cpu": 2}
+# One after the other a CPU is no slower, as its caches hold the maps of one frame only.
+_FRAMES_AT_ONCE = {"cuda": 16, "mps": 4, "cpu": 1}
 
 
 class FrameSource(Protocol):
@@ -160,7 +161,7 @@ class _WindowRun:
         self._plan = settings.plan
         self._autocast = autocast(network.device, settings.precision)
         self._encode_once = not settings.as_published
-        self._at_once = settings.frames_at_once or _FRAMES_AT_ONCE.get(self._device.type, 2)
+        self._at_once = settings.frames_at_once or _FRAMES_AT_ONCE.get(self._device.type, 1)
         self._frame_size = (video.height, video.width)
         self._network_size = network_size(video.height, video.width, settings.input_size)
         self._length = len(video)
