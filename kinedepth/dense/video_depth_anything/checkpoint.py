@@ -136,6 +136,13 @@ def network_from_published(
         network = VideoDepth(config)
     ours = {name: tensors[published_name(name)].float() for name in network.state_dict()}
     network.load_state_dict(ours, assign=True)
+    return ready_to_run(network)
+
+
+def ready_to_run(network: VideoDepth) -> VideoDepth:
+    """The network itself, without gradients and laid out in memory for speed."""
+    # Channels innermost: so the patches come, and convolutions take a quarter less time (CPU).
+    network.head.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network.eval().requires_grad_(False)
 
 

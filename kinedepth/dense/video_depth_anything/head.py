@@ -89,7 +89,8 @@ class Fusion(nn.Module):
     def forward(self, x: Tensor, side: Tensor | None, size: tuple[int, int]) -> Tensor:
         """``x`` and the result of :meth:`side`, both ``(N, features, H, W)``, to ``size``."""
         x = self.unit(x if side is None else x + side)
-        return self.out(resize(x, size))
+        # A 1x1 convolution and a bilinear resize can change places: this way round is cheaper.
+        return resize(self.out(x), size)
 
 
 class Head(nn.Module):
