@@ -1,7 +1,8 @@
 """Robust solvers that bring overlapping pieces of a signal, each off by a constant, together.
 
 Windows of Seurat know depth along a track up to an offset in the logarithm; the same problem
-returns wherever overlapping predictions share frames.
+returns wherever overlapping predictions share frames. Where predictions differ by a factor as
+well, one least-squares scale and shift brings each to the next.
 """
 
 from __future__ import annotations

@@ -108,6 +108,9 @@ def stream_depth(
     The numbers mean what ``network.config.kind`` says, with the same unknowns in all frames
     (but for the strategy ``none``, where each window of relative depth has its own). Blocks hold
     up to a window's frames. Nothing is read before the first block is asked for.
+
+    Raises:
+        KinedepthError: if the video has fewer frames than it said.
     """
     settings = settings or WindowedInference()
     length, plan = len(video), settings.plan
@@ -217,7 +220,12 @@ class _WindowRun:
 
     def _read_until(self, stop: int) -> None:
         while self._read < stop:
-            _, frames = next(self._blocks)
+            _, frames = next(self._blocks, (0, None))
+            if frames is None:
+                raise KinedepthError(
+                    f"The video ended after {self._read} of {self._length} frames; its file was "
+                    f"probably cut off."
+                )
             images = prepare_frames(frames, self._network_size)
             indices = range(self._read, self._read + len(frames))
             if self._encode_once:

@@ -45,24 +45,21 @@ class Stitcher:
         aligned = self._aligned(window, depth)
         output = [aligned.get(slot) for slot in range(first, shown)]
         if not window.is_first:
-            overlap = [
-                self._handed_over(number, before, after)
-                for number, (before, after) in enumerate(
-                    zip(self._tail, output[: plan.overlap], strict=False)
-                )
-            ]
+            pairs = zip(self._tail, output[: plan.overlap], strict=False)
+            overlap = [self._handed_over(number, *pair) for number, pair in enumerate(pairs)]
             output[: len(overlap)] = overlap
+        # What the next window shows again is final only if that window cannot change it.
+        next_overlap = plan.size - plan.overlap - first
+        end = next_overlap if plan.blend and not window.is_last else len(output)
+        begin = 0 if plan.blend or window.is_first else plan.overlap
         if window.is_last:
-            final = output
-            self._tail = []
+            self._tail, self._key_reference = [], []
         else:
             self._remember_keys(window, aligned)
-            overlap_start = plan.size - plan.overlap - first
-            self._tail = output[overlap_start:]
-            final = output[:overlap_start] if plan.blend else output
-        if not (window.is_first or plan.blend):
-            final = final[plan.overlap :]  # they were given out before
-        return [frame for frame in final if frame is not None]
+            self._tail = output[next_overlap:]
+        final = [frame for frame in output[begin:end] if frame is not None]
+        assert len(final) == len(output[begin:end]), "a slot that is needed is missing"
+        return final
 
     def _aligned(self, window: Window, depth: Mapping[int, Frame]) -> dict[int, Frame]:
         """Every slot in the scale of the windows before, none negative."""
