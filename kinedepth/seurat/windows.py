@@ -14,6 +14,8 @@ HIDDEN_WEIGHT = 0.15
 """Weight in fusion of an estimate where the tracker lost sight of the point."""
 _LEAST_SCALE = 0.01
 """Estimates are never trusted to better than this (in log depth)."""
+_SMOOTHNESS = 10.0
+"""Weight in fusion of the second differences relative to one certain estimate."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,8 @@ def fuse(estimates: Sequence[WindowEstimate], frames: int) -> NDArray[np.float64
             Pieces(
                 frames=np.array([list(e.window.frames) for e in same]),
                 value=np.stack([e.log_ratio for e in same]).astype(np.float64),
-                weight=trust * np.where(visible, 1.0, HIDDEN_WEIGHT),
+                # There are 1 / step as many windows at a step; none shall have the larger say.
+                weight=step * trust * np.where(visible, 1.0, HIDDEN_WEIGHT),
             )
         )
-    return join_pieces(groups, frames)
+    return join_pieces(groups, frames, sigma=_LEAST_SCALE, smoothness=_SMOOTHNESS)
