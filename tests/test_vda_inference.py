@@ -71,6 +71,16 @@ class TestWindows:
         assert once.shape == (length, 42, 56)
         assert relative_error(once, again) < 1e-5
 
+    @pytest.mark.parametrize(("as_published", "encoded"), [(False, 60), (True, 3 * 32)])
+    def test_every_frame_is_encoded_once(self, as_published, encoded):
+        frames = []
+        hook = tiny_network().encoder.register_forward_hook(
+            lambda module, inputs, output: frames.append(len(inputs[0]))
+        )
+        depth_of(60, as_published=as_published)
+        hook.remove()
+        assert sum(frames) == encoded
+
     @pytest.mark.parametrize("strategy", ["keyframes", "overlap", "none"])
     def test_frames_that_pass_together_change_nothing(self, strategy):
         one, seven = (
