@@ -128,6 +128,7 @@ def stream_depth(
         if final:
             yield first, np.stack(final)
             first += len(final)
+            del final  # or it would be held while the next window runs
 
 
 def estimate_depth(
