@@ -24,7 +24,7 @@ class SeuratConfig:
     start_at_fit: bool = True  # first estimate: the robust fit; otherwise constant depth
     motion_features: bool = True  # displacement and velocity in the tokens
     # How it is run unless told otherwise
-    iterations: int = 2  # K
+    iterations: int = 1  # K; what a short training is best spent on
     stride: int = 4  # S: frames between the starts of a chain's windows
     support_grid: int = 14  # supporting tracks a side, seeded in each window's first frame
 
