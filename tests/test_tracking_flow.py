@@ -9,7 +9,9 @@ import pytest
 
 from kinedepth.errors import KinedepthError
 from kinedepth.tracking import _dense_flow
+from kinedepth.tracking._alignment import Templates
 from kinedepth.tracking.base import TrackingJob
+from kinedepth.tracking.flow import FlowSettings, FlowTracker
 from kinedepth.tracking.registry import TRACKERS, make_tracker
 from kinedepth.tracks import Queries, Tracks, grid
 from kinedepth.video import Video
@@ -189,6 +191,49 @@ def test_adding_or_removing_queries_leaves_the_others_exactly_as_they_are(tracke
         alone = track(frames, Queries(points[some], start[some]), tracker)
         np.testing.assert_array_equal(alone.xy, together.xy[:, some])
         np.testing.assert_array_equal(alone.visible, together.visible[:, some])
+
+
+def rushing_wall(pace: float) -> tuple[np.ndarray, list[np.ndarray]]:
+    """A noisy wall, all but plain above a textured skirting, and the maps that moved it.
+
+    It goes ``pace`` pixels a frame to the left.
+    """
+    maps = moving((-pace, 0), 1, 6)
+    frames = filmed(maps).astype(np.float32)
+    above = slice(0, 2 * HEIGHT // 3)
+    frames[:, above] = 128 + 0.06 * (frames[:, above] - 128)
+    noise = 2 * np.random.default_rng(3).normal(size=frames.shape[:3])
+    return np.clip(frames + noise[..., None], 0, 255).astype(np.uint8), maps
+
+
+def test_what_got_lost_on_a_plain_wall_rushing_by_is_not_claimed_and_the_rest_still_is():
+    frames, maps = rushing_wall(pace=20)
+    points = grid(12).at(WIDTH, HEIGHT, 0)
+    true = truth(maps, points.xy)[1:]
+    inside = (true[..., 0] > 0).mean()
+
+    def claims(settings: FlowSettings) -> tuple[float, float]:
+        """Share of points claimed visible, and share of those more than 3 pixels off."""
+        job = TrackingJob(points, range(len(frames)))
+        ((_, tracks),) = FlowTracker(settings).track(Video.from_array(frames), [job])
+        visible = tracks.visible[1:]
+        off = np.hypot(*np.moveaxis(tracks.xy[1:] - true, -1, 0)) > 3
+        return float(visible.mean()), float(off[visible].mean())
+
+    claimed, wrong = claims(FlowSettings())
+    _, wrong_without_doubt = claims(FlowSettings(visible_doubt=np.inf))
+    assert claimed > 0.85 * inside
+    assert wrong < 0.12
+    assert wrong < 0.7 * wrong_without_doubt
+
+
+def test_alignment_vouches_for_texture_but_for_neither_an_edge_nor_a_plain_patch():
+    image = np.full((40, 120), 100, np.float32)
+    image[:, :40] = texture(40, 40).mean(-1)
+    image[:20, 40:80] = 160
+    slack = Templates.of(image, np.array([[20.0, 20.0], [60.0, 19.5], [100.0, 20.0]])).slack
+    assert slack[0] < 0.1
+    assert (slack[1:] > 10).all()
 
 
 def test_queries_come_back_where_and_when_they_were_asked_in_any_order():

@@ -32,6 +32,8 @@ class Templates:
         hessian: ``(N, 6, 6)`` weighted products of these.
         flatness: ``(N,)`` from 0 (full of texture) to 1 (nothing but noise).
         shape: ``(N, 2, 2)`` how the patch is turned and stretched in the newest frame.
+        slack: ``(N,)`` float64 square pixels by which alignment alone may err along the patch's
+            weakest direction (the Cramer-Rao bound of a shift): large on an edge or a plain wall.
     """
 
     grey: NDArray[np.float32]
@@ -39,6 +41,7 @@ class Templates:
     hessian: NDArray[np.float32]
     flatness: NDArray[np.float32]
     shape: NDArray[np.float64]
+    slack: NDArray[np.float64]
 
     @classmethod
     def of(cls, image: NDArray[np.float32], xy: NDArray[np.floating]) -> Templates:
@@ -56,7 +59,9 @@ class Templates:
         steepest -= (steepest * unit * weights).sum(1, keepdims=True) * unit
         hessian = (steepest * weights).swapaxes(1, 2) @ steepest
         shape = np.tile(np.eye(2), (len(grey), 1, 1))
-        return cls(grey, steepest, hessian, flatness(grey), shape)
+        weakest = np.linalg.eigvalsh(hessian[:, :2, :2].astype(np.float64))[:, 0]
+        slack = NOISE**2 / _INDEPENDENT / np.maximum(weakest, 1e-6)
+        return cls(grey, steepest, hessian, flatness(grey), shape, slack)
 
     @classmethod
     def empty(cls) -> Templates:

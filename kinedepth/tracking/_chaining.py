@@ -15,12 +15,15 @@ class Snapshot:
     Attributes:
         xy: ``(N, 2)`` float64, pixels of the working image (centres at whole numbers).
         variance: ``(N,)`` float64, estimated squared error of ``xy`` in square pixels.
+        doubt: ``(N,)`` float64, square pixels of disagreement that no look at the point has
+            settled; unlike the variance it decides on visibility alone.
         visible: ``(N,)`` bool.
         known: ``(N,)`` bool, whether the point had been seeded by that frame.
     """
 
     xy: NDArray[np.float64]
     variance: NDArray[np.float64]
+    doubt: NDArray[np.float64]
     visible: NDArray[np.bool_]
     known: NDArray[np.bool_]
 
@@ -28,13 +31,15 @@ class Snapshot:
     def unknown(cls, count: int) -> Snapshot:
         """Points that are yet to be seeded."""
         no = np.zeros(count, bool)
-        return cls(np.zeros((count, 2)), np.full(count, np.inf), no, no.copy())
+        endless = np.full(count, np.inf)
+        return cls(np.zeros((count, 2)), endless, endless.copy(), no, no.copy())
 
     @classmethod
     def seeds(cls, xy: NDArray[np.float64]) -> Snapshot:
         """Points ``(N, 2)`` in the frame that they were seeded in."""
         yes = np.ones(len(xy), bool)
-        return cls(xy.astype(np.float64), np.zeros(len(xy)), yes, yes.copy())
+        none = np.zeros(len(xy))
+        return cls(xy.astype(np.float64), none, none.copy(), yes, yes.copy())
 
     def __len__(self) -> int:
         return len(self.known)
@@ -62,6 +67,7 @@ class Proposals:
     Attributes:
         xy: ``(K, N, 2)`` float64 pixels.
         variance: ``(K, N)`` float64, of the source position plus what the flow adds.
+        doubt: ``(K, N)`` float64 square pixels, likewise.
         error: ``(K, N)`` float64 pixels of forward-backward disagreement.
         motion: ``(K, N)`` float64 pixels from source to proposal.
         from_visible: ``(K, N)`` bool, whether the point was visible where the chain comes from.
@@ -71,6 +77,7 @@ class Proposals:
     def __init__(self, chains: int, points: int) -> None:
         self.xy = np.zeros((chains, points, 2))
         self.variance = np.full((chains, points), np.inf)
+        self.doubt = np.full((chains, points), np.inf)
         self.error = np.full((chains, points), np.inf)
         self.motion = np.zeros((chains, points))
         self.from_visible = np.zeros((chains, points), bool)

@@ -74,6 +74,18 @@ class FlowSettings:
     """Dissimilarity to the seed from which a point counts as hidden."""
     visible_colour: float = 20.0
     """Change of colour (0 to 255, any channel) since last seen from which it does, too."""
+    visible_doubt: float = 0.7
+    """Square pixels of doubt from which it does, too: squared forward-backward errors, added up
+    along the believed chain until the point's look settles where it is. Smaller, fewer but
+    surer points; on fast motion over plain walls this decides whether claims can be trusted."""
+    doubt_pace: float = 15.0
+    """Pixels of motion a frame from which an error counts in full. The way back understates
+    how far flow is off, and the more so the faster the motion; slower, errors count less..."""
+    doubt_share: float = 0.1
+    """... in proportion, down to this share."""
+    doubt_slack: float = 3.0
+    """Doubt that is left at an anchored point, as a multiple of the variance with which its
+    patch can be aligned along its weakest direction."""
 
 
 class _FlowFollower:
@@ -140,8 +152,15 @@ class _FlowFollower:
         variance = np.where(anchored, np.minimum(variance, anchored_variance), variance)
         variance = np.minimum(variance, LARGEST_VARIANCE)
 
-        visible = self._sees(proposals, best, xy, unlike)
-        return Snapshot(xy, variance, visible, np.ones(len(xy), bool))
+        # On a plain wall or along an edge, patches look alike wherever they are: there the look
+        # says nothing, and the doubt of the way stays.
+        vouched = settings.doubt_slack * self._templates.slack + 0.1 * moved**2
+        doubt = proposals.doubt[best, each]
+        doubt = np.where(anchored, np.minimum(doubt, vouched), doubt)
+        doubt = np.minimum(doubt, LARGEST_VARIANCE)
+
+        visible = self._sees(proposals, best, xy, unlike, doubt)
+        return Snapshot(xy, variance, doubt, visible, np.ones(len(xy), bool))
 
     def _propose(self, grey: NDArray[np.uint8]) -> Proposals:
         """Let the flow over every interval carry the points that are old enough for it."""
@@ -164,6 +183,9 @@ class _FlowFollower:
             proposals.variance[k, have] = (
                 source.variance[have] + settings.step_variance + settings.error_weight * error**2
             )
+            pace = proposals.motion[k, have] / interval
+            charged = np.clip(pace / settings.doubt_pace, settings.doubt_share, 1)
+            proposals.doubt[k, have] = source.doubt[have] + charged * error**2
             patches = cut(self._image, arrived, self._templates.shape[have])
             proposals.unlike[k, have] = dissimilarity(patches, self._templates.grey[have])
         return proposals
@@ -174,12 +196,14 @@ class _FlowFollower:
         best: NDArray[np.intp],
         xy: NDArray[np.float64],
         unlike: NDArray[np.float64],
+        doubt: NDArray[np.float64],
     ) -> NDArray[np.bool_]:
         """``(N,)`` whether each point is visible at ``xy (N, 2)``.
 
         Position and visibility want different chains: a long interval keeps the position over
         an occlusion but disagrees more with its way back. So each chain from a visible source
-        is held to a tolerance of its own, and the believed one must pass.
+        is held to a tolerance of its own, and the believed one must pass. Each step may pass
+        and the way still be wrong, so what all steps left in ``doubt (N,)`` must pass as well.
         """
         settings = self._settings
         each = np.arange(len(best))
@@ -194,6 +218,7 @@ class _FlowFollower:
             proposals.from_visible[best, each]
             & (proposals.error[best, each] < tolerance)
             & (unlike < settings.visible_unlike)
+            & (doubt < settings.visible_doubt)
             & same_colour
             & ((xy > -0.5) & (xy < self._size - 0.5)).all(1)
         )
