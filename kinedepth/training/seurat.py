@@ -25,9 +25,7 @@ class SeuratTask:
 
     model: SeuratConfig = field(default_factory=SeuratConfig)
     windows: WindowConfig = field(default_factory=WindowConfig)
-    late_iterations: float = 0.85  # share of the steps after which K may reach its largest
-    early_largest: int = 1  # K until then is drawn from 1 to this
-    largest: int = 2
+    late_iterations: float = 0.6  # share of the steps after which K may reach the model's own
     held_out: int = 96  # windows
 
     @property
@@ -46,7 +44,7 @@ class SeuratTask:
         assert isinstance(network, Seurat)
         with torch.no_grad(), torch.autocast(generator.device.type, enabled=False):
             windows = sample_windows(generator, batch, self.windows)
-        top = self.largest if progress > self.late_iterations else self.early_largest
+        top = self.model.iterations if progress > self.late_iterations else 1
         draw = torch.randint(1, top + 1, (1,), generator=generator, device=generator.device)
         iterations = int(draw)
         queries, support = tracklets(windows.queries), tracklets(windows.support)
