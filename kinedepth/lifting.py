@@ -117,7 +117,7 @@ def lift(
     with watch.stage("seurat"):
         report = (lambda done, total: progress("seurat", done, total)) if progress else None
         size = (video.width, video.height)
-        estimates = list(estimate_windows(network, tracks, support, size, progress=report))
+        estimates = estimate_windows(network, tracks, support, size, progress=report)
 
     with watch.stage("joining"):
         log_ratio = join(estimates, tracks, method)

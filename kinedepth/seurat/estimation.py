@@ -12,8 +12,9 @@ from kinedepth.seurat.model import Seurat, Tracklets
 from kinedepth.seurat.windows import Window, WindowEstimate
 from kinedepth.tracks import Tracks
 
-_TRACKS_AT_ONCE = 4096
-"""Tracks, query and supporting, that one batch of windows holds at most."""
+_TRACKS_AT_ONCE = {"cpu": 1536}
+"""Tracks, query and supporting, that one batch of windows holds at most on a kind of device."""
+_TRACKS_AT_ONCE_ELSEWHERE = 32768
 
 
 def to_image_units(xy: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
@@ -33,8 +34,8 @@ def estimate_windows(
     size: tuple[int, int],
     iterations: int | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> Iterator[WindowEstimate]:
-    """What the network says of the query tracks in each window of ``support``.
+) -> list[WindowEstimate]:
+    """What the network says of the query tracks in each window of ``support``, in its order.
 
     Args:
         network: on the device to run on.
@@ -45,8 +46,12 @@ def estimate_windows(
         progress: called with windows done and windows in all.
     """
     device = next(network.parameters()).device
+    # Results are laid out before the first batch: small arrays that stay, allocated between
+    # large ones that go, would keep the allocator from giving memory back.
+    results = {window: _blank(queries, window) for window in support}
+    most = _TRACKS_AT_ONCE.get(device.type, _TRACKS_AT_ONCE_ELSEWHERE)
     done = 0
-    for batch in _batches(support, len(queries)):
+    for batch in _batches(support, len(queries), most):
         inputs = [queries.at(window.frames) for window in batch]
         around = [support[window] for window in batch]
         with torch.inference_mode():
@@ -54,24 +59,31 @@ def estimate_windows(
                 to_tracklets(inputs, size, device), to_tracklets(around, size, device), iterations
             )
         for index, window in enumerate(batch):
-            yield WindowEstimate(
-                window,
-                estimate.log_ratio[index].cpu().numpy(),
-                estimate.log_scale[index].exp().cpu().numpy(),
-                queries.visible[list(window.frames)],
-            )
+            results[window].log_ratio[:] = estimate.log_ratio[index].cpu().numpy()
+            results[window].scale[:] = estimate.log_scale[index].exp().cpu().numpy()
         done += len(batch)
         if progress:
             progress(done, len(support))
+    return list(results.values())
 
 
-def _batches(support: Mapping[Window, Tracks], queries: int) -> Iterator[Sequence[Window]]:
+def _blank(queries: Tracks, window: Window) -> WindowEstimate:
+    """Room for one window's estimate."""
+    visible = queries.visible[list(window.frames)]
+    return WindowEstimate(
+        window, np.zeros(visible.shape, np.float32), np.zeros(visible.shape, np.float32), visible
+    )
+
+
+def _batches(
+    support: Mapping[Window, Tracks], queries: int, most: int
+) -> Iterator[Sequence[Window]]:
     """Windows with the same number of supporting tracks, as many as fit at once."""
     by_count: dict[int, list[Window]] = {}
     for window, tracks in support.items():
         by_count.setdefault(len(tracks), []).append(window)
     for count, windows in by_count.items():
-        size = max(1, _TRACKS_AT_ONCE // (count + queries))
+        size = max(1, most // (count + queries))
         for first in range(0, len(windows), size):
             yield windows[first : first + size]
 
