@@ -48,7 +48,6 @@ class TestEveryConfiguration:
 
     def test_no_gradient_flows_between_queries(self, config):
         network = random_network(config)
-        queries, support = random_tracklets(6, 1), random_tracklets(36, 2)
         branch = network.query
         static = torch.randn(2, 8, 6, branch.embed[0].in_features - 4, requires_grad=True)
         context = network.support.tokens(
@@ -59,7 +58,6 @@ class TestEveryConfiguration:
         others = [0, 1, 3, 4, 5]
         assert static.grad[:, :, 2].abs().max() > 0
         assert static.grad[:, :, others].abs().max() == 0
-        assert len(queries.position) == len(support.position)
 
     def test_the_order_of_supporting_tracks_does_not_matter(self, config):
         network = random_network(config)
