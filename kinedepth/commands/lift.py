@@ -1,0 +1,122 @@
+"""``kinedepth lift``: points of a video in 3D."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kinedepth._terminal import StageProgress
+from kinedepth.errors import KinedepthError
+
+
+def lift_command(
+    video: Annotated[
+        str,
+        typer.Argument(
+            help="A video file, a folder of images, a pattern such as 'frames/*.png' or a "
+            "TAPVid-3D .npz."
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")],
+    queries: Annotated[
+        str | None,
+        typer.Option(
+            help="Points to lift: grid:20 (the default), a .csv file with the header "
+            "x,y[,frame] in pixels, or a .npz file with queries_xyt. A tracker that brings its "
+            "own points needs none."
+        ),
+    ] = None,
+    query_frame: Annotated[
+        int, typer.Option(min=0, help="Frame in which points sit that name none of their own.")
+    ] = 0,
+    tracker: Annotated[
+        str, typer.Option(help="flow, or file:PATH for tracks made elsewhere (.npz or .csv).")
+    ] = "flow",
+    model: Annotated[
+        str, typer.Option(help="A shipped model (see kinedepth doctor) or a checkpoint file.")
+    ] = "small",
+    method: Annotated[
+        str,
+        typer.Option(
+            help="fused: windows at several frame steps, joined by least squares; chained: one "
+            "window after the other, as in the paper."
+        ),
+    ] = "fused",
+    intrinsics: Annotated[
+        str | None, typer.Option(help="fx,fy,cx,cy in pixels of the video's frames.")
+    ] = None,
+    fov: Annotated[
+        float | None,
+        typer.Option(help="Field of view in degrees across the longer side, e.g. 65."),
+    ] = None,
+    frames: Annotated[
+        str | None,
+        typer.Option(help="Which frames to use, start:stop[:step], e.g. 0:48 or ::2."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier run in the output folder.")
+    ] = False,
+) -> None:
+    """Lift points of a video to 3D.
+
+    Writes tracks.npz, overlay.mp4, scene.html (opens in any browser, offline), summary.json
+    and, where the Rerun SDK is installed, scene.rrd.
+    """
+    camera = _parse_intrinsics(intrinsics)
+    if queries is not None and tracker.startswith("file:"):
+        raise KinedepthError(f"{tracker} brings its own points; leave out --queries.")
+    from kinedepth.queries_file import parse_queries
+    from kinedepth.run_outputs import check_output_folder, save_run
+    from kinedepth.video import load_video
+
+    check_output_folder(output, overwrite)
+    points = None if queries is None else parse_queries(queries, query_frame)
+    clip = load_video(video, frames)
+    from kinedepth.lifting import lift
+
+    with StageProgress() as stages:
+        lifted = lift(
+            clip,
+            points,
+            query_frame=query_frame,
+            tracker=tracker,
+            model=model,
+            method=method,
+            intrinsics=camera,
+            field_of_view=fov,
+            device=device,
+            progress=stages.report,
+        )
+        written = save_run(lifted, output, overwrite=overwrite, progress=stages.report)
+    tracks = lifted.tracks.tracks
+    typer.echo(
+        f"Lifted {len(tracks)} points over {tracks.frames} frames of {clip.name} "
+        f"({clip.width}x{clip.height}) in {sum(lifted.seconds.values()):.1f} s."
+    )
+    if "assumed" in str(lifted.facts.get("intrinsics_source", "")):
+        typer.echo(
+            "The camera is not known: a field of view of 60 degrees across the longer side is "
+            "assumed. Give --fov or --intrinsics if you know better."
+        )
+    if not lifted.tracks.metric:
+        typer.echo(
+            "Depth is relative: without an anchor each track has a scale of its own, with "
+            "depth 1 at its query frame."
+        )
+    typer.echo(f"Wrote {', '.join(path.name for path in written)} to {output}.")
+    typer.echo(f"Look at it: kinedepth view {output}")
+
+
+def _parse_intrinsics(text: str | None) -> tuple[float, float, float, float] | None:
+    if text is None:
+        return None
+    try:
+        fx, fy, cx, cy = (float(part) for part in text.split(","))
+    except ValueError:
+        raise KinedepthError(
+            f"--intrinsics takes four numbers, fx,fy,cx,cy in pixels; got {text!r}."
+        ) from None
+    return fx, fy, cx, cy
