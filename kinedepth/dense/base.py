@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 import numpy as np
@@ -39,5 +39,29 @@ class DepthModel(Protocol):
 
         Raises:
             KinedepthError: if the video cannot be handled by this model.
+        """
+        ...
+
+
+class ResumableDepthModel(DepthModel, Protocol):
+    """A model whose run can be stopped between two frames and gone on with later.
+
+    ``state`` and ``predict(resume=...)`` belong together: a run that goes on from a state gives
+    what an uninterrupted one would have given, to the last bit on the same device.
+    """
+
+    def predict(
+        self,
+        video: Video,
+        progress: FrameProgress | None = None,
+        resume: Mapping[str, NDArray] | None = None,
+    ) -> Iterator[NDArray[np.float32]]:
+        """As of :class:`DepthModel`; with ``resume``, from the frame after the saved ones."""
+        ...
+
+    def state(self) -> dict[str, NDArray]:
+        """What is needed to go on, valid after a frame was given out: plain numeric arrays.
+
+        ``frames_done`` () int64 tells how many frames were given out.
         """
         ...
