@@ -1,0 +1,1 @@
+"""Structure and camera motion from tracks: what geometry alone says about depth."""
