@@ -17,8 +17,8 @@ import typer
 
 from kinedepth._terminal import INTERRUPTED, say
 from kinedepth._training_curve import draw_curve
+from kinedepth.devices import find_device
 from kinedepth.errors import KinedepthError
-from kinedepth.lifting import find_device
 from kinedepth.seurat.checkpoint import save_checkpoint
 from kinedepth.seurat.config import SeuratConfig
 from kinedepth.seurat.model import Seurat

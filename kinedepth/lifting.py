@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 
 from kinedepth.camera import DEFAULT_FIELD_OF_VIEW, Intrinsics
+from kinedepth.devices import find_device
 from kinedepth.errors import KinedepthError
 from kinedepth.exporting.summary import Stopwatch
 from kinedepth.seurat.checkpoint import load_checkpoint
@@ -150,22 +150,6 @@ def join(estimates: list[WindowEstimate], tracks: Tracks, method: str) -> NDArra
     joined = (fuse if method == "fused" else chain)(estimates, tracks.frames)
     at_query = joined[tracks.query_frame, np.arange(len(tracks))]
     return (joined - at_query).astype(np.float32)
-
-
-def find_device(name: str) -> torch.device:
-    """The device asked for; "auto" takes the first of cuda, mps and cpu that there is."""
-    there = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    if name == "auto":
-        name = next(device for device, available in there.items() if available)
-    if name not in there:
-        raise KinedepthError(f"Unknown device '{name}'; choose auto, cpu, cuda or mps.")
-    if not there[name]:
-        raise KinedepthError(f"This machine has no {name} device that torch can use; try cpu.")
-    return torch.device(name)
 
 
 def find_intrinsics(

@@ -11,8 +11,9 @@ import torch
 
 import kinedepth
 from kinedepth.camera import Intrinsics
+from kinedepth.devices import find_device
 from kinedepth.errors import KinedepthError
-from kinedepth.lifting import find_device, find_intrinsics, lift
+from kinedepth.lifting import find_intrinsics, lift
 from kinedepth.seurat.checkpoint import save_checkpoint
 from kinedepth.seurat.config import SeuratConfig
 from kinedepth.seurat.model import Seurat
