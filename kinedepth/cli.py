@@ -10,7 +10,7 @@ import typer.core
 
 from kinedepth import __version__
 from kinedepth._terminal import plain_failures
-from kinedepth.commands import doctor, lift, synth, train_seurat, view
+from kinedepth.commands import doctor, lift, synth, train_clips, train_seurat, view
 
 
 class _PlainFailures(typer.core.TyperGroup):
@@ -75,6 +75,7 @@ app.command("synth")(synth.synth_command)
 app.command("view")(view.view_command)
 app.command("doctor")(doctor.doctor_command)
 train_app.command("seurat")(train_seurat.train_seurat_command)
+train_app.command("clips")(train_clips.train_clips_command)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ def synth_command(
     Each clip is NAME.mp4, NAME.npz (the truth, in the layout of TAPVid-3D), NAME_depth.npz and
     NAME.json. Clips that are already complete are skipped, so a run that was stopped goes on.
     """
-    width, height = _parse_size(size)
+    width, height = parse_size(size)
     from kinedepth.synthesis.clip_files import write_clips
 
     with StageProgress() as stages:
@@ -42,7 +42,8 @@ def synth_command(
     typer.echo(f"Wrote {', '.join(written) or 'no clip'} to {output}{skipped}.")
 
 
-def _parse_size(text: str) -> tuple[int, int]:
+def parse_size(text: str) -> tuple[int, int]:
+    """Width and height of "640x360"."""
     width, _, height = text.lower().partition("x")
     if not (width.isdecimal() and height.isdecimal()):
         raise KinedepthError(f"--size takes width x height, e.g. 640x360; got {text!r}.")

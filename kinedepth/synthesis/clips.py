@@ -143,9 +143,9 @@ def make_clip(
     """
     check_clip_size(frames, width, height, tracks)
     rules = rules or ClipRules.for_config(config)
-    with _one_thread_an_operation():
-        scenes, generator = _find_scene(seed, frames, height / width, config, rules)
-        rgb, depth = _render_frames(generator, scenes, width, height, richness, progress)
+    with one_thread_an_operation():
+        scenes, generator = find_scene(seed, frames, height / width, config, rules)
+        rgb, depth = render_frames(generator, scenes, width, height, richness, progress)
         seeds, seed_frame = _place_queries(generator, scenes, tracks, queries)
         truth = follow(scenes, seeds, seed_frame)
         points, body = follow_points(scenes, seeds, seed_frame)
@@ -162,7 +162,7 @@ def make_clip(
         visibility=truth.visible[0].numpy(),
         queries_xyt=xyt.numpy(),
         intrinsics=Intrinsics(focal, focal, half, height / 2, width, height),
-        extrinsics_w2c=_world_to_camera(scenes.camera_to_world[0]),
+        extrinsics_w2c=world_to_camera(scenes.camera_to_world[0]),
         body=body[0].numpy(),
         fps=CLIP_FPS,
         seed=seed,
@@ -184,10 +184,14 @@ def check_clip_size(frames: int, width: int, height: int, tracks: int = 1) -> No
             )
 
 
-def _find_scene(
+def find_scene(
     seed: int, frames: int, aspect: float, config: SceneConfig, rules: ClipRules
 ) -> tuple[Scenes, torch.Generator]:
-    """The first scene of the seed's sub-seeds that obeys the rules, and its generator."""
+    """The first scene of the seed's sub-seeds that obeys the rules, and its generator.
+
+    Raises:
+        KinedepthError: if none does.
+    """
     for attempt in range(_ATTEMPTS):
         generator = torch.Generator().manual_seed(seed * _ATTEMPTS + attempt)
         scenes = sample_scenes(generator, 1, frames, config, aspect)
@@ -255,7 +259,7 @@ def _place_queries(
     return places[None, keep], frames[None, keep]
 
 
-def _render_frames(
+def render_frames(
     generator: torch.Generator,
     scenes: Scenes,
     width: int,
@@ -263,7 +267,10 @@ def _render_frames(
     richness: Richness,
     progress: Callable[[int, int], None] | None,
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """All frames ``(T, H, W, 3)`` and depth ``(T, H, W)`` of the only scene of this batch."""
+    """All frames ``(T, H, W, 3)`` and depth ``(T, H, W)`` of the only scene of this batch.
+
+    The generator is the one that :func:`find_scene` gave: it goes on to draw textures and light.
+    """
     textures = sample_textures(generator, scenes, 0, richness)
     photography = sample_photography(generator, scenes.frames)
     rgb = np.empty((scenes.frames, height, width, 3), np.uint8)
@@ -284,7 +291,7 @@ def _render_frames(
     return rgb, depth
 
 
-class _one_thread_an_operation:  # noqa: N801 (a context manager, used like a function)
+class one_thread_an_operation:  # noqa: N801 (a context manager, used like a function)
     """Frames are rendered side by side, so operations within one need no threads of their own.
 
     Splitting these small operations over threads costs more than it brings, and many times
@@ -299,7 +306,7 @@ class _one_thread_an_operation:  # noqa: N801 (a context manager, used like a fu
         torch.set_num_threads(self._threads)
 
 
-def _world_to_camera(camera_to_world: Tensor) -> NDArray[np.float32]:
+def world_to_camera(camera_to_world: Tensor) -> NDArray[np.float32]:
     """``(T, 4, 4)`` inverses of poses ``(T, 3, 4)``."""
     rotation = camera_to_world[..., :3].transpose(-1, -2)
     result = torch.eye(4).repeat(len(camera_to_world), 1, 1)

@@ -10,7 +10,7 @@ from torch import Tensor
 from kinedepth.synthesis.raycast import NEAREST, cast, rays
 from kinedepth.synthesis.scene import Scenes
 
-_HIDDEN_TOLERANCE = 0.01
+HIDDEN_TOLERANCE = 0.01
 """A point is hidden when something stands in front of it by more than this share of depth."""
 
 
@@ -51,7 +51,7 @@ def follow(scenes: Scenes, seeds: Tensor, seed_frame: Tensor) -> Trajectories:
     aspect = scenes.aspect[:, None, None]
     inside = (position[..., 0].abs() <= 1) & (position[..., 1].abs() <= aspect)
     front = cast(scenes, position).depth
-    visible = inside & ahead & (front > depth * (1 - _HIDDEN_TOLERANCE))
+    visible = inside & ahead & (front > depth * (1 - HIDDEN_TOLERANCE))
     return Trajectories(position, visible, depth, ahead, body)
 
 
