@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
@@ -18,10 +18,14 @@ from numpy.typing import NDArray
 from kinedepth.errors import KinedepthError
 from kinedepth.exporting.atomic import atomic_path, disk_is_full
 
-_ENCODER_OPTIONS = {
-    "crf": "20",  # Hard to tell from the original at a normal viewing distance.
-    "preset": "veryfast",  # The next presets cost several times the time for a few per cent size.
-}
+if TYPE_CHECKING:
+    from kinedepth.exporting.audio import SoundTrack
+
+_DEFAULT_CRF = 20
+"""Hard to tell from the original at a normal viewing distance."""
+
+_PRESET = "veryfast"
+"""The next presets cost several times the time for a few per cent size."""
 
 
 class VideoWriter:
@@ -39,13 +43,24 @@ class VideoWriter:
         path: the file to write; its folder must exist.
         width, height: size in pixels of the frames that will be written.
         fps: frames a second.
+        crf: x264's constant rate factor: 0 keeps everything, 51 next to nothing.
+        sound: what is heard with the frames; None for a silent film.
 
     Raises:
         KinedepthError: if size or rate make no video, the frames do not match, none was
             written, or the file cannot be written.
     """
 
-    def __init__(self, path: str | Path, width: int, height: int, fps: float) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        width: int,
+        height: int,
+        fps: float,
+        *,
+        crf: int = _DEFAULT_CRF,
+        sound: SoundTrack | None = None,
+    ) -> None:
         if width < 1 or height < 1:
             raise KinedepthError(f"A video needs a positive size; got {width}x{height}.")
         # Exact for 30000/1001 and its like; x264 wants a fraction, not a float.
@@ -57,6 +72,8 @@ class VideoWriter:
         self.height = height
         self.frames = 0
         self._rate = rate
+        self._crf = crf
+        self._sound = sound
         self._container: Any = None
         self._stream: Any = None
         self._exit = contextlib.ExitStack()
@@ -73,7 +90,9 @@ class VideoWriter:
             self._stream.width = self.width + self.width % 2
             self._stream.height = self.height + self.height % 2
             self._stream.pix_fmt = "yuv420p"
-            self._stream.options = _ENCODER_OPTIONS
+            self._stream.options = {"crf": str(self._crf), "preset": _PRESET}
+            if self._sound is not None:
+                self._sound.add_to(self._container)
             self._exit = stack.pop_all()
         return self
 
@@ -89,7 +108,8 @@ class VideoWriter:
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
         with self._naming_the_file():
             self._container.mux(self._stream.encode(picture))
-        self.frames += 1
+            self.frames += 1
+            self._mux_sound()
 
     def __exit__(
         self,
@@ -109,6 +129,12 @@ class VideoWriter:
             if self.frames == 0:
                 raise KinedepthError(f"No frame was given for {self.path}; nothing was written.")
             self._container.mux(self._stream.encode())
+
+    def _mux_sound(self) -> None:
+        """Add the sound up to the last frame: what the muxer has to hold back stays small."""
+        if self._sound is not None:
+            for packet in self._sound.packets_until(float(self.frames / self._rate)):
+                self._container.mux(packet)
 
     @contextlib.contextmanager
     def _naming_the_file(self) -> Iterator[None]:
