@@ -31,8 +31,10 @@ class DepthVideo:
         depth: ``(T, H, W)`` float32, an array or a memory map, which stays one; its unit and
             its sense follow from ``kind``. Depth is z, not the length of the ray.
         kind: what the numbers mean, see :data:`DepthKind`; the unknowns are the same in all
-            frames.
+            frames, unless ``per_frame``.
         fps: frames a second.
+        per_frame: each frame was predicted on its own, so that the unknowns of ``kind`` may
+            change from frame to frame (flicker).
 
     Raises:
         KinedepthError: if the shape, the type, the kind or the frame rate is none of these.
@@ -41,6 +43,7 @@ class DepthVideo:
     depth: NDArray[np.float32]
     kind: DepthKind
     fps: float
+    per_frame: bool = False
 
     def __post_init__(self) -> None:
         # The values are not looked at: a memory map may be larger than the memory.

@@ -28,6 +28,7 @@ class Video:
         width, height: size in pixels of the frames as shown (rotation metadata applied).
         times: ``(T,)`` float64 seconds at which each frame is shown, the first at 0.
         fps: average frame rate of the selected frames.
+        start: seconds into the source at which the first selected frame is shown.
         intrinsics: of the frames, where the source knows them, else None.
     """
 
@@ -45,6 +46,7 @@ class Video:
                 f"{' left after selection' if frames else ''}; depth change needs at least two."
             )
         times = source.times[self._selected.start : self._selected.stop : self._selected.step]
+        self.start: float = float(times[0])
         self.times: NDArray[np.float64] = np.asarray(times - times[0], dtype=np.float64)
         self.fps: float = float((count - 1) / self.times[-1])
 

@@ -389,6 +389,7 @@ def test_a_selection_counts_like_a_python_slice(b_frame_clip, text, expected):
     assert len(video) == len(expected)
     assert video.times[0] == 0
     assert video.times[-1] == pytest.approx((expected[-1] - expected[0]) / 25)
+    assert video.start == pytest.approx(expected[0] / 25)
     assert video.fps == pytest.approx(25 / expected.step)
     assert_close(video.frame(1), picture(expected[1]))
 
