@@ -10,7 +10,16 @@ import typer.core
 
 from kinedepth import __version__
 from kinedepth._terminal import plain_failures
-from kinedepth.commands import doctor, lift, synth, train_clips, train_seurat, view
+from kinedepth.commands import (
+    doctor,
+    eval_tapvid3d,
+    lift,
+    predict_tapvid3d,
+    synth,
+    train_clips,
+    train_seurat,
+    view,
+)
 
 
 class _PlainFailures(typer.core.TyperGroup):
@@ -39,8 +48,8 @@ train_app = typer.Typer(help="Train a model.", no_args_is_help=True)
 eval_app = typer.Typer(help="Score predictions against the truth.", no_args_is_help=True)
 predict_app = typer.Typer(help="Run over the clips of a benchmark.", no_args_is_help=True)
 app.add_typer(train_app, name="train")
-app.add_typer(eval_app, name="eval", hidden=True)
-app.add_typer(predict_app, name="predict", hidden=True)
+app.add_typer(eval_app, name="eval")
+app.add_typer(predict_app, name="predict")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -75,6 +84,8 @@ app.command("synth")(synth.synth_command)
 app.command("view")(view.view_command)
 app.command("doctor")(doctor.doctor_command)
 train_app.command("seurat")(train_seurat.train_seurat_command)
+eval_app.command("tapvid3d")(eval_tapvid3d.eval_tapvid3d_command)
+predict_app.command("tapvid3d")(predict_tapvid3d.predict_tapvid3d_command)
 train_app.command("clips")(train_clips.train_clips_command)
 
 

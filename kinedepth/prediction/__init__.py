@@ -1,0 +1,1 @@
+"""Runs over the clips of a benchmark: methods, baselines among them, and resumable splits."""
