@@ -8,11 +8,9 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from kinedepth._depth_manifest import MANIFEST
 from kinedepth.errors import KinedepthError
 from kinedepth.exporting.atomic import disk_is_full
-
-MANIFEST = "depth.json"
-"""The file beside the frames that says what their values mean."""
 
 _FRAME_FILE = re.compile(r"\d{5,}\.(png|exr|ply)")
 

@@ -98,11 +98,17 @@ def open_sound(settings: DepthSettings) -> Iterator[SoundTrack | None]:
             )
             yield None
             return
-        first = 0.0
-        if streams.video and streams.video[0].start_time is not None:
-            first = float(streams.video[0].start_time * streams.video[0].time_base)
         duration = settings.frames / settings.fps
-        yield SoundTrack(container, stream, first + settings.audio_start, duration)
+        yield SoundTrack(
+            container, stream, _first_picture(streams) + settings.audio_start, duration
+        )
+
+
+def _first_picture(streams: Any) -> float:
+    """Seconds of the file's clock at which its film begins; sound may begin before or after."""
+    if not streams.video or streams.video[0].start_time is None:
+        return 0.0
+    return float(streams.video[0].start_time * streams.video[0].time_base)
 
 
 def _fits_mp4(stream: Any) -> bool:
