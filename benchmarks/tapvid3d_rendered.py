@@ -1,0 +1,65 @@
+"""The paper's tables on rendered clips: predicted and scored as TAPVid-3D is.
+
+    python benchmarks/tapvid3d_rendered.py [--clips 8] [--predictions-folder FOLDER]
+
+The clips of ``ratio_accuracy.py``. Methods go through the door of ``kinedepth predict
+tapvid3d``; predictions that are there are taken over. The paper's own data are other clips.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from _report import write_results
+from ratio_accuracy import CLIP_SEED
+
+from kinedepth.evaluation.tapvid3d_files import find_clips
+from kinedepth.evaluation.tapvid3d_scaling import Scaling
+from kinedepth.evaluation.tapvid3d_split import score_split
+from kinedepth.evaluation.tapvid3d_tables import format_table
+from kinedepth.prediction.methods import make_method
+from kinedepth.prediction.split import predict_split
+from kinedepth.synthesis.clip_files import write_clips
+
+METHODS = {
+    "constant depth + flow": ("constant", "flow"),
+    "density, Eq. 4 + flow": ("density", "flow"),
+    "kinedepth small + flow": ("seurat", "flow"),
+    "constant depth + oracle tracker": ("constant", "oracle"),
+    "kinedepth small + oracle tracker": ("seurat", "oracle"),
+    "oracle depth + flow": ("oracle", "flow"),
+}
+"""Depth and tracker of each row."""
+
+SCALINGS: tuple[Scaling, ...] = ("per_trajectory", "affine")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clips", type=int, default=8)
+    parser.add_argument("--clips-folder", type=Path, default=Path("runs/benchmark_clips"))
+    parser.add_argument("--predictions-folder", type=Path, default=Path("runs/tapvid3d_rendered"))
+    arguments = parser.parse_args()
+    write_clips(arguments.clips_folder, arguments.clips, frames=48, seed=CLIP_SEED, tracks=512)
+    clips = find_clips(arguments.clips_folder)[: arguments.clips]
+
+    rows = []
+    for name, (depth, tracker) in METHODS.items():
+        folder = arguments.predictions_folder / f"{depth}_{tracker}"
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        outcome = predict_split(clips, folder, make_method(depth, tracker))
+        if outcome.failed:
+            raise SystemExit(f"failed: {outcome.failed}")
+        rows.append(score_split(clips, folder, SCALINGS, name=name)[0])
+    for table in zip(*rows, strict=True):
+        print(format_table(table), end="\n\n")
+    figures = {
+        scaling: {scores.name: scores.average for scores in table}
+        for scaling, table in zip(SCALINGS, zip(*rows, strict=True), strict=True)
+    }
+    print("written:", write_results("tapvid3d_rendered", figures).name)
+
+
+if __name__ == "__main__":
+    main()
