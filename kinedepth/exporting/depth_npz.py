@@ -6,7 +6,6 @@ import contextlib
 import io
 import zipfile
 from pathlib import Path
-from types import TracebackType
 from typing import IO
 
 import numpy as np
@@ -14,49 +13,40 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from kinedepth.exporting.atomic import atomic_path
-from kinedepth.exporting.depth_writer import DepthSettings
+from kinedepth.exporting.depth_writer import DepthSettings, DepthWriter
 
 _ALIGNMENT = 64
 """Bytes; the values start at a multiple of it in the file, so that they can be memory-mapped."""
 
 
-class NpzWriter:
+class NpzWriter(DepthWriter):
     """``depth.npz``: ``depth (T, H, W)`` float32 (or float16), ``kind`` and ``fps``.
 
     Not compressed: float depth shrinks by little, and an array that lies plainly in the archive
     can be memory-mapped by ``kinedepth.depth_files``. Values are kept as they are, NaN included.
     """
 
-    needs_images = False
-
     def __init__(self, folder: Path, settings: DepthSettings) -> None:
+        super().__init__(folder, settings)
         self.path = folder / "depth.npz"
-        self._settings = settings
         self._type = np.dtype(np.float16 if settings.half else np.float32)
-        self._exit = contextlib.ExitStack()
         self._member: IO[bytes]
 
-    def __enter__(self) -> NpzWriter:
+    def _open(self, stack: contextlib.ExitStack) -> None:
         settings = self._settings
-        with contextlib.ExitStack() as stack:
-            temporary = stack.enter_context(atomic_path(self.path))
-            archive = stack.enter_context(
-                # Buffered: the archive is written in pieces as small as a row of a frame.
-                zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED, allowZip64=True)
-            )
-            for name, value in (
-                ("kind", np.array(settings.kind)),
-                ("fps", np.array(settings.fps, dtype=np.float64)),
-            ):
-                with archive.open(f"{name}.npy", "w") as member:
-                    npy_format.write_array(member, value, allow_pickle=False)
-            # The length cannot be known to stay below 4 GiB, hence zip64 from the start.
-            self._member = stack.enter_context(archive.open("depth.npy", "w", force_zip64=True))
-            shape = (settings.frames, settings.height, settings.width)
-            assert archive.fp is not None
-            self._member.write(_npy_header(shape, self._type, archive.fp.tell()))
-            self._exit = stack.pop_all()
-        return self
+        temporary = stack.enter_context(atomic_path(self.path))
+        archive = stack.enter_context(zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED))
+        for name, value in (
+            ("kind", np.array(settings.kind)),
+            ("fps", np.array(settings.fps, dtype=np.float64)),
+        ):
+            with archive.open(f"{name}.npy", "w") as member:
+                npy_format.write_array(member, value, allow_pickle=False)
+        # The size may pass 4 GiB, which has to be said before the first byte: zip64.
+        self._member = stack.enter_context(archive.open("depth.npy", "w", force_zip64=True))
+        shape = (settings.frames, settings.height, settings.width)
+        assert archive.fp is not None
+        self._member.write(_npy_header(shape, self._type, archive.fp.tell()))
 
     def write(
         self, index: int, image: NDArray[np.uint8] | None, depth: NDArray[np.float32]
@@ -65,14 +55,6 @@ class NpzWriter:
         with np.errstate(over="ignore"):  # Beyond 65504, float16 says infinite.
             values = np.ascontiguousarray(depth, dtype=self._type)
         self._member.write(values.tobytes())
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._exit.__exit__(kind, error, traceback)
 
 
 def _npy_header(shape: tuple[int, ...], dtype: np.dtype, start: int) -> bytes:

@@ -14,14 +14,20 @@ from kinedepth.camera import Intrinsics
 from kinedepth.depth import DepthKind
 from kinedepth.errors import KinedepthError
 from kinedepth.exporting.atomic_folder import is_folder_of_frames
+from kinedepth.exporting.depth_exr import ExrWriter
 from kinedepth.exporting.depth_film import ColourFilmWriter
 from kinedepth.exporting.depth_npz import NpzWriter
+from kinedepth.exporting.depth_ply import PointCloudWriter
+from kinedepth.exporting.depth_png16 import Png16Writer
 from kinedepth.exporting.depth_writer import DepthSettings, DepthWriter
 from kinedepth.exporting.stereo import StereoSettings
+from kinedepth.exporting.stereo_film import StereoFilmWriter
 
 FORMATS: dict[str, Callable[[Path, DepthSettings], DepthWriter]] = {
     "npz": NpzWriter,
     "mp4": ColourFilmWriter,
+    "png16": Png16Writer,
+    "exr": ExrWriter,
 }
 """What can be asked for by name, and what writes it."""
 
@@ -114,6 +120,10 @@ class DepthOutputs:
             half=half,
         )
         makers = [FORMATS[name] for name in check_formats(formats)]
+        if stereo is not None:
+            makers.append(StereoFilmWriter)
+        if chosen:
+            makers.append(PointCloudWriter)
         self._writers = [make(self.folder, self._settings) for make in makers]
         if not self._writers:
             raise KinedepthError(f"Nothing to write; ask for one of {', '.join(FORMATS)}.")

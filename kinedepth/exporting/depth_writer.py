@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import abc
+import contextlib
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kinedepth._depth_manifest import DepthManifest
 from kinedepth.camera import Intrinsics
 from kinedepth.depth import DepthKind
+from kinedepth.exporting.atomic_folder import atomic_folder, frame_name
 from kinedepth.exporting.stereo import StereoSettings
 
 
@@ -55,31 +59,89 @@ class DepthSettings:
     half: bool = False
 
 
-class DepthWriter(Protocol):
+class DepthWriter(abc.ABC):
     """Writes the frames of one video to one place, which appears when the block succeeds.
 
-    Made with ``(folder, settings)``, which checks the settings and touches nothing; raises
-    KinedepthError where they do not suit.
+    A format is a subclass: its ``__init__`` checks the settings, touches nothing on the disk
+    and sets ``path``; ``_open`` opens what it writes to; ``write`` takes a frame.
+
+    Args:
+        folder: where the file or folder shall lie.
+        settings: what is known before the first frame.
 
     Attributes:
         path: the file or folder that appears.
         needs_images: whether ``write`` has to be given the frames' pictures.
+
+    Raises:
+        KinedepthError: if the settings do not suit the format.
     """
 
     path: Path
-    needs_images: bool
+    needs_images: bool = False
 
-    def __enter__(self) -> Self: ...
+    def __init__(self, folder: Path, settings: DepthSettings) -> None:
+        self._settings = settings
+        self._exit = contextlib.ExitStack()
 
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as stack:
+            self._open(stack)
+            self._exit = stack.pop_all()
+        return self
+
+    @abc.abstractmethod
+    def _open(self, stack: contextlib.ExitStack) -> None:
+        """Open what is written to; ``stack`` closes it, knowing whether the block failed."""
+
+    @abc.abstractmethod
     def write(
         self, index: int, image: NDArray[np.uint8] | None, depth: NDArray[np.float32]
     ) -> None:
         """Take frame ``index``: ``image (H, W, 3)`` uint8 RGB, ``depth (H, W)`` float32."""
-        ...
 
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
-    ) -> None: ...
+    ) -> None:
+        self._exit.__exit__(kind, error, traceback)
+
+
+class DepthFolderWriter(DepthWriter):
+    """Writes a file for each frame into one folder, and ``depth.json`` as the last.
+
+    Attributes:
+        manifest: what ``depth.json`` will say; set by the subclass.
+    """
+
+    manifest: DepthManifest
+
+    def _open(self, stack: contextlib.ExitStack) -> None:
+        self._temporary = stack.enter_context(atomic_folder(self.path))
+        stack.push(self._finish)
+
+    def _file(self, index: int, suffix: str) -> Path:
+        """Where to write the file of frame ``index``."""
+        return self._temporary / frame_name(index, suffix)
+
+    def _finish(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.manifest.save(self._temporary)
+
+    def _describe(
+        self, name: str, frames: int | None = None, scale: float = 1.0, offset: float = 0.0
+    ) -> DepthManifest:
+        """The manifest of the format ``name``; ``frames`` where not all of them are written."""
+        settings = self._settings
+        return DepthManifest(
+            format=name,
+            kind=settings.kind,
+            fps=settings.fps,
+            frames=settings.frames if frames is None else frames,
+            width=settings.width,
+            height=settings.height,
+            scale=scale,
+            offset=offset,
+        )
