@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 __all__ = [
+    "DepthVideo",
     "GridQueries",
     "Intrinsics",
     "KinedepthError",
@@ -28,12 +29,14 @@ __all__ = [
     "Tracks3D",
     "Video",
     "__version__",
+    "estimate_depth",
     "grid",
     "lift",
     "load_video",
 ]
 
 _HOME = {
+    "DepthVideo": "kinedepth.depth",
     "GridQueries": "kinedepth.tracks",
     "Intrinsics": "kinedepth.camera",
     "KinedepthError": "kinedepth.errors",
@@ -42,6 +45,7 @@ _HOME = {
     "Tracks": "kinedepth.tracks",
     "Tracks3D": "kinedepth.tracks",
     "Video": "kinedepth.video",
+    "estimate_depth": "kinedepth.depth_estimation",
     "grid": "kinedepth.tracks",
     "lift": "kinedepth.lifting",
     "load_video": "kinedepth.video",
@@ -50,6 +54,8 @@ _HOME = {
 
 if TYPE_CHECKING:
     from kinedepth.camera import Intrinsics
+    from kinedepth.depth import DepthVideo
+    from kinedepth.depth_estimation import estimate_depth
     from kinedepth.errors import KinedepthError
     from kinedepth.lifting import Lifted, lift
     from kinedepth.tracks import GridQueries, Queries, Tracks, Tracks3D, grid

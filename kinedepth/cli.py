@@ -11,6 +11,7 @@ import typer.core
 from kinedepth import __version__
 from kinedepth._terminal import plain_failures
 from kinedepth.commands import (
+    depth,
     doctor,
     eval_tapvid3d,
     lift,
@@ -80,6 +81,7 @@ def _kinedepth(
 
 
 app.command("lift")(lift.lift_command)
+app.command("depth")(depth.depth_command)
 app.command("synth")(synth.synth_command)
 app.command("view")(view.view_command)
 app.command("doctor")(doctor.doctor_command)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from kinedepth._terminal import StageProgress
+from kinedepth.commands._parsing import parse_intrinsics
 from kinedepth.errors import KinedepthError
 
 
@@ -65,7 +66,7 @@ def lift_command(
     Writes tracks.npz, overlay.mp4, scene.html (opens in any browser, offline), summary.json
     and, where the Rerun SDK is installed, scene.rrd.
     """
-    camera = _parse_intrinsics(intrinsics)
+    camera = parse_intrinsics(intrinsics)
     if queries is not None and tracker.startswith("file:"):
         raise KinedepthError(f"{tracker} brings its own points; leave out --queries.")
     from kinedepth.queries_file import parse_queries
@@ -108,15 +109,3 @@ def lift_command(
         )
     typer.echo(f"Wrote {', '.join(path.name for path in written)} to {output}.")
     typer.echo(f"Look at it: kinedepth view {output}")
-
-
-def _parse_intrinsics(text: str | None) -> tuple[float, float, float, float] | None:
-    if text is None:
-        return None
-    try:
-        fx, fy, cx, cy = (float(part) for part in text.split(","))
-    except ValueError:
-        raise KinedepthError(
-            f"--intrinsics takes four numbers, fx,fy,cx,cy in pixels; got {text!r}."
-        ) from None
-    return fx, fy, cx, cy

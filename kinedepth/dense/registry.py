@@ -33,14 +33,18 @@ class DepthOptions:
         input_size: pixels of the short side in the network.
         precision: of the network's arithmetic: float32, bfloat16 or float16.
         strategy: how windows of a long video are tied together: keyframes, overlap or none.
+        window: frames in a window.
         stream: frame by frame without looking ahead, as for a live camera.
+        scene_cuts: begin anew at every cut of the video.
     """
 
     weights: Path | None = None
     input_size: int | None = None
     precision: str | None = None
     strategy: str | None = None
+    window: int | None = None
     stream: bool | None = None
+    scene_cuts: bool | None = None
 
     @classmethod
     def of(cls, options: dict[str, Any]) -> DepthOptions:
@@ -96,7 +100,7 @@ class DepthModelEntry:
 
 
 def _video_depth_anything(kind: DepthKind) -> DepthModelEntry:
-    options = ("input_size", "precision", "strategy", "stream")
+    options = ("input_size", "precision", "strategy", "window", "stream", "scene_cuts")
     return DepthModelEntry("kinedepth.dense.video_depth_anything.loading:load", kind, options)
 
 
@@ -183,11 +187,18 @@ def make_depth_model(
     Raises:
         KinedepthError: unknown model or option, or weights that cannot be had or do not fit.
     """
-    import torch
-
     options = options or DepthOptions()
     check_options(name, options)
     weights = find_weights(name, options, permit or hub.permission())
+    return load_depth_model(name, weights, options, device)
+
+
+def load_depth_model(
+    name: str, weights: Path, options: DepthOptions, device: torch.device | str
+) -> DepthModel:
+    """As :func:`make_depth_model`, with options that were checked and weights that were found."""
+    import torch
+
     module, _, function = find_entry(name).loader.partition(":")
     load: Loader = getattr(importlib.import_module(module), function)
     return load(name, weights, options, torch.device(device))

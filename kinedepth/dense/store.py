@@ -170,6 +170,11 @@ class DepthStore:
         for chunk in self._chunks:
             yield from self._chunk(chunk)
 
+    def clear(self) -> None:
+        """Forget all frames, to begin again with the first."""
+        self._chunks, self._state_name = [], None
+        self._write_manifest()
+
     def remove(self) -> None:
         """Remove the folder with everything in it."""
         shutil.rmtree(self.folder, ignore_errors=True)

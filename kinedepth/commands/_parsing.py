@@ -1,0 +1,18 @@
+"""What several commands read from their options."""
+
+from __future__ import annotations
+
+from kinedepth.errors import KinedepthError
+
+
+def parse_intrinsics(text: str | None) -> tuple[float, float, float, float] | None:
+    """``fx,fy,cx,cy`` as numbers; None for None."""
+    if text is None:
+        return None
+    try:
+        fx, fy, cx, cy = (float(part) for part in text.split(","))
+    except ValueError:
+        raise KinedepthError(
+            f"--intrinsics takes four numbers, fx,fy,cx,cy in pixels; got {text!r}."
+        ) from None
+    return fx, fy, cx, cy
