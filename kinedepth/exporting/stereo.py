@@ -24,8 +24,8 @@ StereoLayout = Literal["side-by-side", "half-side-by-side", "anaglyph"]
 _LARGEST_STRETCH = 1.0
 """Pixels by which neighbours may move apart in a view and still be one surface."""
 
-_FILL_BLUR = 9
-"""Rows over which filled holes are smoothed, at 360 rows of height."""
+_HOLE_BLUR = 3
+"""Pixels over which filled holes are smoothed, so that they do not look sharper than they are."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,8 @@ def normalised_disparity(
     """Disparity ``(H, W)`` from 0 (farthest) to 1 (nearest) for the whole film.
 
     Depth up to scale is turned by its reciprocal. Depth with a free shift has no reciprocal; it
-    is turned around linearly. Pixels without a usable value count as farthest.
+    is turned around linearly. A pixel without a usable value is as far as the farther of the
+    nearest usable ones in its row.
 
     Args:
         depth: ``(H, W)`` as ``kind`` says.
@@ -84,6 +85,7 @@ def normalised_disparity(
     """
     low, high = (float(value) for value in shown_range)
     known = np.isfinite(depth)
+    value: NDArray[np.floating]
     if kind in ("metric", "scale_invariant"):
         known &= depth > 0
         high = max(high, 1e-6)
@@ -92,13 +94,26 @@ def normalised_disparity(
         value = 1 / np.where(known, depth, np.float32(high))
     elif kind == "affine_invariant":
         far, near = -high, -low
-        value = -np.where(known, depth, np.float32(high))
+        value = -depth
     else:
         far, near = low, high
-        value = np.where(known, depth, np.float32(low))
+        value = depth
     if near <= far:
         return np.zeros(depth.shape, dtype=np.float32)
-    return np.clip((value - far) / (near - far), 0, 1).astype(np.float32)
+    share = np.clip((value - far) / (near - far), 0, 1)
+    disparity = np.asarray(share, dtype=np.float32)
+    return disparity if known.all() else _fill_unknown(disparity, known)
+
+
+def _fill_unknown(disparity: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.float32]:
+    before, after = _neighbours(known)
+    width = known.shape[1]
+    # Beyond an end there is nothing that could be farther; in an empty row all is.
+    left = np.where(before >= 0, _take(disparity, before), np.inf)
+    right = np.where(after < width, _take(disparity, after), np.inf)
+    farther = np.minimum(left, right)
+    filled = np.where(np.isfinite(farther), farther, 0)
+    return np.where(known, disparity, filled).astype(np.float32)
 
 
 def stereo_pair(
@@ -181,32 +196,47 @@ def _visible_sources(shift: NDArray[np.float32]) -> NDArray[np.float32]:
 def _fill_from_behind(
     source: NDArray[np.float32], shift: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """``source`` with each hole given the nearest source column on its farther side."""
+    """``source`` with its holes filled from their farther side, which goes on mirrored there.
+
+    A mirror image keeps the texture of the background, where repeating its last column would
+    draw streaks. Where the mirror would reach something nearer, or the frame's end, the last
+    column is repeated after all.
+    """
     height, width = source.shape
     column = np.broadcast_to(np.arange(width, dtype=np.int32), (height, width))
     filled = source >= 0
-    before = np.maximum.accumulate(np.where(filled, column, -1), axis=1)
-    after = np.minimum.accumulate(np.where(filled, column, width)[:, ::-1], axis=1)[:, ::-1]
-    at_before = np.take_along_axis(source, np.maximum(before, 0), axis=1)
-    at_after = np.take_along_axis(source, np.minimum(after, width - 1), axis=1)
-    depth_before = _at(shift, at_before)
-    depth_after = _at(shift, at_after)
-    use_before = (depth_before <= depth_after) & (before >= 0) | (after == width)
-    chosen = np.where(use_before, at_before, at_after)
-    # A row in which nothing is left (all moved out of view) shows the frame as it is.
-    chosen = np.where((before < 0) & (after == width), column.astype(np.float32), chosen)
+    before, after = _neighbours(filled)
+
+    moved = _take(shift, np.rint(source).astype(np.int32))
+    behind_before = _take(moved, before) <= _take(moved, after)
+    from_before = ((before >= 0) & behind_before) | (after == width)
+    edge = np.clip(np.where(from_before, before, after), 0, width - 1)
+    mirrored = np.clip(2 * edge - column, 0, width - 1)
+    nearer = _take(moved, mirrored) > _take(moved, edge) + np.float32(_LARGEST_STRETCH)
+    usable = _take(filled, mirrored) & ~nearer
+    chosen = np.where(usable, _take(source, mirrored), _take(source, edge))
+    # A row of which nothing is left in the view shows the frame as it is.
+    chosen = np.where(chosen < 0, column, chosen)
     return np.where(filled, source, chosen).astype(np.float32)
 
 
-def _at(values: NDArray[np.float32], column: NDArray[np.float32]) -> NDArray[np.float32]:
-    index = np.clip(np.rint(column), 0, values.shape[1] - 1).astype(np.int32)
-    return np.take_along_axis(values, index, axis=1)
+def _neighbours(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Columns ``(H, W)`` of the nearest true pixel to the left (or -1) and to the right (or W)."""
+    height, width = mask.shape
+    column = np.broadcast_to(np.arange(width, dtype=np.int32), (height, width))
+    before = np.maximum.accumulate(np.where(mask, column, np.int32(-1)), axis=1)
+    after = np.where(mask, column, np.int32(width))[:, ::-1]
+    return before, np.minimum.accumulate(after, axis=1)[:, ::-1]
+
+
+def _take(values: NDArray, column: NDArray[np.int32]) -> NDArray:
+    """``values[row, column]`` of each row; columns beyond the ends give those at the ends."""
+    return np.take_along_axis(values, np.clip(column, 0, values.shape[1] - 1), axis=1)
 
 
 def _smooth(view: NDArray[np.uint8], hole: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """``view`` with its filled holes blurred a little, so that they show no streaks."""
+    """``view`` with its filled holes blurred a little."""
     if not hole.any():
         return view
-    size = max(3, round(_FILL_BLUR * view.shape[0] / 360)) | 1
-    blurred = cv2.blur(view, (3, size), borderType=cv2.BORDER_REPLICATE)
+    blurred = cv2.blur(view, (_HOLE_BLUR, _HOLE_BLUR), borderType=cv2.BORDER_REPLICATE)
     return np.where(hole[..., None], blurred, view)
