@@ -12,17 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinedepth._depth_manifest import DepthManifest, read_manifest
-from kinedepth._frame_store import gather_frames
+from kinedepth._frame_store import StoredDepth, gather_frames
 from kinedepth.errors import KinedepthError, MissingExtraError
 
 DEPTH_CHANNELS = ("Z", "disparity", "depth", "Y", "R")
 """Names of EXR channels that depth is looked for in, in this order."""
 
 
-def open_depth_folder(
-    folder: Path, png_scale: float | None
-) -> tuple[NDArray[np.float32], str | None, float | None]:
-    """Depth ``(T, H, W)`` float32, its kind and its frame rate (None where nothing says so).
+def open_depth_folder(folder: Path, png_scale: float | None) -> StoredDepth:
+    """The depth in a folder of images, with what its ``depth.json`` says of it, if there is one.
 
     Raises:
         KinedepthError: if the folder holds no depth images or some are missing, their sizes
@@ -55,7 +53,9 @@ def open_depth_folder(
 
     height, width = read(paths[0]).shape
     depth = gather_frames(_of_one_size(paths, read), (len(paths), height, width))
-    return depth, kind, None if manifest is None else manifest.fps
+    if manifest is None:
+        return StoredDepth(depth, kind)
+    return StoredDepth(depth, kind, manifest.fps, manifest.per_frame)
 
 
 def _depth_images(folder: Path) -> list[Path]:

@@ -24,6 +24,7 @@ class DepthManifest:
         fps: frames a second.
         frames: how many images there are.
         width, height: of each, in pixels.
+        per_frame: each frame was predicted on its own, with unknowns of its own.
         scale, offset: depth is ``offset + scale * value`` (16-bit PNG, where value 0 says
             that there is no depth).
     """
@@ -34,6 +35,7 @@ class DepthManifest:
     frames: int
     width: int
     height: int
+    per_frame: bool = False
     scale: float = 1.0
     offset: float = 0.0
 
@@ -60,6 +62,7 @@ def read_manifest(folder: Path) -> DepthManifest | None:
             frames=int(found["frames"]),
             width=int(found["width"]),
             height=int(found["height"]),
+            per_frame=bool(found.get("per_frame", False)),
             scale=float(found.get("scale", 1.0)),
             offset=float(found.get("offset", 0.0)),
         )

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
-from kinedepth._frame_store import gather_frames
+from kinedepth._frame_store import StoredDepth, gather_frames
 from kinedepth.errors import KinedepthError
 
 _KEYS = ("depth", "depths")
@@ -22,8 +22,8 @@ _LOCAL_HEADER = 30
 """Bytes of a zip member's own header before its name."""
 
 
-def open_depth_npz(path: Path) -> tuple[NDArray[np.float32], str | None, float | None]:
-    """Depth ``(T, H, W)`` float32, its kind and its frame rate (None where not stored).
+def open_depth_npz(path: Path) -> StoredDepth:
+    """The depth in an archive, with its kind, frame rate and whether frames stand alone.
 
     An array of float32 that lies uncompressed in the archive is memory-mapped.
 
@@ -40,9 +40,17 @@ def open_depth_npz(path: Path) -> tuple[NDArray[np.float32], str | None, float |
                     f"save depth (T, H, W) under that name."
                 )
             depth = _read_depth(path, archive, f"{key}.npy")
-            kind = _read_small(path, archive, "kind") if "kind" in names else None
-            fps = _read_small(path, archive, "fps") if "fps" in names else None
-            return depth, None if kind is None else str(kind), None if fps is None else float(fps)
+            facts = {
+                name: _read_small(path, archive, name)
+                for name in ("kind", "fps", "per_frame")
+                if name in names
+            }
+            return StoredDepth(
+                depth,
+                kind=str(facts["kind"]) if "kind" in facts else None,
+                fps=float(facts["fps"]) if "fps" in facts else None,
+                per_frame=bool(facts.get("per_frame", False)),
+            )
     except KinedepthError:
         raise
     except Exception as error:  # Zip, zlib and NumPy raise almost anything on damage.
@@ -55,7 +63,7 @@ def open_depth_npz(path: Path) -> tuple[NDArray[np.float32], str | None, float |
 def _read_small(path: Path, archive: zipfile.ZipFile, key: str) -> str | float:
     with archive.open(f"{key}.npy") as file:
         shape, _, dtype = _read_header(path, key, file)
-        if shape != () or dtype.kind not in "Ufiu":
+        if shape != () or dtype.kind not in "Ufiub":
             raise KinedepthError(f"{path}: {key} is {dtype} of shape {shape}, not one value.")
         return np.frombuffer(file.read(), dtype=dtype)[0].item()
 

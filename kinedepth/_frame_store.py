@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,23 @@ from kinedepth.errors import KinedepthError
 
 LARGEST_IN_MEMORY = 256 * 2**20
 """Bytes up to which frames are kept in memory."""
+
+
+@dataclass(frozen=True)
+class StoredDepth:
+    """Depth as a file or folder holds it, with what that says about it.
+
+    Attributes:
+        depth: ``(T, H, W)`` float32.
+        kind: what the values mean; None where nothing says so.
+        fps: frames a second; None where nothing says so.
+        per_frame: each frame was predicted on its own.
+    """
+
+    depth: NDArray[np.float32]
+    kind: str | None = None
+    fps: float | None = None
+    per_frame: bool = False
 
 
 def gather_frames(

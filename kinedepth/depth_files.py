@@ -59,22 +59,22 @@ def load_depth_video(
     else:
         raise KinedepthError(f"There is no file or folder {path}.")
     if inside.is_dir():
-        depth, stored_kind, stored_fps = open_depth_folder(inside, png_scale)
+        stored = open_depth_folder(inside, png_scale)
     elif inside.suffix.lower() == ".npz":
-        depth, stored_kind, stored_fps = open_depth_npz(inside)
+        stored = open_depth_npz(inside)
     else:
         raise KinedepthError(
             f"{path} is no depth that can be read; give a .npz, or a folder of EXR or 16-bit "
             f"PNG files."
         )
-    meaning = kind or stored_kind
+    meaning = kind or stored.kind
     if meaning is None:
         raise KinedepthError(
             f"{inside} does not say what its depth means; give its kind, e.g. metric, or store "
             f"it as an array of that name."
         )
-    rate = fps if fps is not None else stored_fps if stored_fps is not None else ASSUMED_FPS
-    video = DepthVideo(depth, cast(DepthKind, meaning), rate)
+    rate = next(rate for rate in (fps, stored.fps, ASSUMED_FPS) if rate is not None)
+    video = DepthVideo(stored.depth, cast(DepthKind, meaning), rate, stored.per_frame)
     _warn_of_other_units(inside, video)
     return video
 

@@ -20,7 +20,7 @@ _ALIGNMENT = 64
 
 
 class NpzWriter(DepthWriter):
-    """``depth.npz``: ``depth (T, H, W)`` float32 (or float16), ``kind`` and ``fps``.
+    """``depth.npz``: ``depth (T, H, W)`` float32 (or float16), ``kind``, ``fps``, ``per_frame``.
 
     Not compressed: float depth shrinks by little, and an array that lies plainly in the archive
     can be memory-mapped by ``kinedepth.depth_files``. Values are kept as they are, NaN included.
@@ -39,6 +39,7 @@ class NpzWriter(DepthWriter):
         for name, value in (
             ("kind", np.array(settings.kind)),
             ("fps", np.array(settings.fps, dtype=np.float64)),
+            ("per_frame", np.array(settings.per_frame)),
         ):
             with archive.open(f"{name}.npy", "w") as member:
                 npy_format.write_array(member, value, allow_pickle=False)

@@ -57,6 +57,8 @@ class DepthOutputs:
         fps: frames a second.
         frames: T, how many frames will be written.
         kind: what the values mean.
+        per_frame: each frame was predicted on its own, so that the unknowns of ``kind`` may
+            change from frame to frame; stored with the depth.
         value_range: smallest and largest usable value of the whole video, see
             ``depth_colours.measure_ranges``; needed by ``mp4``, ``png16`` and stereo films.
         shown_range: the values at the ends of the colours, and of the depth of a stereo film;
@@ -87,6 +89,7 @@ class DepthOutputs:
         fps: float,
         frames: int,
         kind: DepthKind,
+        per_frame: bool = False,
         value_range: tuple[float, float] | None = None,
         shown_range: tuple[float, float] | None = None,
         colormap: str = "inferno",
@@ -108,6 +111,7 @@ class DepthOutputs:
             fps=fps,
             frames=frames,
             kind=kind,
+            per_frame=per_frame,
             value_range=value_range,
             shown_range=shown_range or value_range,
             colormap=colormap,

@@ -29,6 +29,8 @@ class DepthSettings:
         fps: frames a second.
         frames: T, how many frames will come.
         kind: what the values mean.
+        per_frame: each frame was predicted on its own, so that the unknowns of ``kind`` may
+            change from frame to frame.
         value_range: smallest and largest usable value of the whole video; None where unknown.
         shown_range: the values at the two ends of the colours, and of the depth of a stereo
             film; values beyond saturate. None where unknown.
@@ -47,6 +49,7 @@ class DepthSettings:
     fps: float
     frames: int
     kind: DepthKind
+    per_frame: bool = False
     value_range: tuple[float, float] | None = None
     shown_range: tuple[float, float] | None = None
     colormap: str = "inferno"
@@ -142,6 +145,7 @@ class DepthFolderWriter(DepthWriter):
             frames=settings.frames if frames is None else frames,
             width=settings.width,
             height=settings.height,
+            per_frame=settings.per_frame,
             scale=scale,
             offset=offset,
         )
