@@ -61,7 +61,7 @@ def draw_legend(scale: ColourScale, width: int, height: int) -> Patch:
     panel_height = min(padding + bar + gap + capital + descent + padding, height)
 
     rgb = np.full((panel_height, panel_width, 3), 14, np.uint8)
-    opacity = PANEL_OPACITY * _rounded_rectangle(panel_width, panel_height, 0.6 * capital)
+    opacity = PANEL_OPACITY * rounded_rectangle(panel_width, panel_height, 0.6 * capital)
 
     bar_columns = slice(padding, padding + length)
     position = np.rint(np.linspace(0, len(scale.table) - 1, length)).astype(int)
@@ -71,7 +71,7 @@ def draw_legend(scale: ColourScale, width: int, height: int) -> Patch:
     baseline = padding + bar + gap + capital
     for tick, mask in labels:
         column = round(padding + tick * (length - mask.shape[1]))
-        _stamp(rgb, opacity, mask, column, baseline - capital - (mask.shape[0] - capital) // 2)
+        stamp(rgb, opacity, mask, column, baseline - capital - (mask.shape[0] - capital) // 2)
     left = min(margin, width - panel_width)
     top = max(0, height - panel_height - margin)
     return Patch(rgb, opacity, left, top)
@@ -88,7 +88,7 @@ def _labels_that_fit(
     only_figures = [(tick, figure) for tick, _, figure in ticks]
     only_ends = [only_figures[0], only_figures[2]]
     for texts in (in_full, only_figures, only_ends):
-        labels = [(tick, _text_mask(text, capital)) for tick, text in texts]
+        labels = [(tick, text_mask(text, capital)) for tick, text in texts]
         # Symmetric around the middle, so that the longer end sets the length.
         needed = 2 * max(labels[0][1].shape[1], labels[-1][1].shape[1]) + 2 * capital
         if len(labels) == 3:
@@ -98,7 +98,7 @@ def _labels_that_fit(
     return labels, max(8, min(room, max(needed, round(0.34 * width))))
 
 
-def _text_mask(text: str, capital: int) -> NDArray[np.float32]:
+def text_mask(text: str, capital: int) -> NDArray[np.float32]:
     """Coverage 0..1 of one line of text with capitals ``capital`` pixels high.
 
     The line is cut to its width; its height is the same for every text, with the capitals
@@ -121,7 +121,7 @@ def _text_mask(text: str, capital: int) -> NDArray[np.float32]:
     return coverage.astype(np.float32) / np.float32(255)
 
 
-def _rounded_rectangle(width: int, height: int, radius: float) -> NDArray[np.float32]:
+def rounded_rectangle(width: int, height: int, radius: float) -> NDArray[np.float32]:
     """Coverage 0..1 of a rectangle that fills the array, with round corners."""
     x = np.abs(np.arange(width) - (width - 1) / 2) - (width / 2 - radius)
     y = np.abs(np.arange(height) - (height - 1) / 2) - (height / 2 - radius)
@@ -129,7 +129,7 @@ def _rounded_rectangle(width: int, height: int, radius: float) -> NDArray[np.flo
     return np.clip(radius + 0.5 - outside, 0, 1).astype(np.float32)
 
 
-def _stamp(
+def stamp(
     rgb: NDArray[np.uint8],
     opacity: NDArray[np.float32],
     mask: NDArray[np.float32],
