@@ -103,21 +103,24 @@ class TestWindows:
 
     def test_depth_comes_in_order_and_early(self):
         video = Counted(moving_picture(120))
-        expected = 0
-        for first, depth in stream_depth(tiny_network(), video, WindowedInference(input_size=42)):
-            assert first == expected
+        ahead = []
+        for depth in stream_depth(tiny_network(), video, WindowedInference(input_size=42)):
             assert depth.dtype == np.float32
-            expected += len(depth)
-            # Beyond what is out: the overlap, and a block that reading is ahead by.
-            assert video.given - expected <= 8 + 2
-        assert expected == 120
+            ahead.append(video.given - len(ahead) - 1)
+        assert len(ahead) == 120
+        # Beyond what is out: what the window gave but this frame, and the overlap.
+        assert max(ahead) <= 31
+        assert min(ahead[:-8]) == 8
 
     def test_features_of_no_more_frames_than_a_window_and_its_memory_are_held(self):
         held = []
         video = Video.from_array(moving_picture(150, 42, 42))
         for _ in stream_depth(tiny_network(), video, WindowedInference(input_size=42)):
-            held.append(sum(type(thing) is FrameFeatures for thing in gc.get_objects()))
-        assert len(held) == 7
+            if len(held) % 10 == 0:
+                held.append(sum(type(thing) is FrameFeatures for thing in gc.get_objects()))
+            else:
+                held.append(0)
+        assert len(held) == 150
         assert max(held) <= 32 + 4
 
     def test_the_caller_keeps_gradients(self):

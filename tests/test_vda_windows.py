@@ -59,6 +59,12 @@ def test_only_padding_and_repeats_are_left_out_of_the_shorter_schedules(plan, le
         assert [w.frames for w in shorter] == [w.frames for w in published[: len(shorter)]]
 
 
+def all_given(added):
+    frames, count = list(added[0]), added[1]
+    assert len(frames) == count
+    return frames
+
+
 def stitched(plan, truth, seed, align, run_to="effect", lean=True):
     """Windows of ``truth (T, H, W)``, each in a scale and shift of its own, put together."""
     rng = np.random.default_rng(seed)
@@ -70,7 +76,7 @@ def stitched(plan, truth, seed, align, run_to="effect", lean=True):
             scale, shift = 1, 0
         slots = needed_slots(plan, window, length, align) if lean else range(plan.size)
         raw = {s: (truth[window.frames[s]] * scale + shift).astype(np.float32) for s in slots}
-        frames += stitcher.add(window, raw)
+        frames += all_given(stitcher.add(window, raw))
     return np.stack(frames)
 
 
@@ -105,7 +111,7 @@ def noisy_windows(plan, length, lean):
     for window in schedule(plan, length, "effect" if lean else "published"):
         depth = rng.uniform(0, 3, size=(plan.size, 4, 5)).astype(np.float32)
         slots = needed_slots(plan, window, length, True) if lean else range(plan.size)
-        frames += stitcher.add(window, {slot: depth[slot] for slot in slots})
+        frames += all_given(stitcher.add(window, {slot: depth[slot] for slot in slots}))
     return np.stack(frames)
 
 

@@ -1,32 +1,26 @@
 """Depth of long videos, window by window, with every frame encoded once.
 
-A frame is part of up to three windows, but only the temporal modules look beyond it. So its
-features up to there are computed once, held while a later window needs them, and dropped. The
-last part of the head is run only where its output has an effect. Frames are read and depth is
-given out as it goes: memory does not grow with the length of the video.
+Frames are read and depth is given out as it goes: memory does not grow with the length of the
+video, and a run can be stopped between any two frames and gone on with.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal, Protocol
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from kinedepth.dense.video_depth_anything.config import TEMPORAL_LENGTH
-from kinedepth.dense.video_depth_anything.head import FrameFeatures, resize
 from kinedepth.dense.video_depth_anything.model import VideoDepth
 from kinedepth.dense.video_depth_anything.precision import Precision, autocast, check_precision
-from kinedepth.dense.video_depth_anything.preprocessing import (
-    DEFAULT_INPUT_SIZE,
-    network_size,
-    prepare_frames,
-)
-from kinedepth.dense.video_depth_anything.stitching import Stitcher
+from kinedepth.dense.video_depth_anything.preprocessing import DEFAULT_INPUT_SIZE, network_size
+from kinedepth.dense.video_depth_anything.stitching import Seam, Stitcher
+from kinedepth.dense.video_depth_anything.window_run import FrameSource, WindowRun
 from kinedepth.dense.video_depth_anything.windows import (
     Strategy,
     Window,
@@ -40,21 +34,9 @@ from kinedepth.errors import KinedepthError
 
 # One after the other a CPU is no slower, as its caches hold the maps of one frame only.
 _FRAMES_AT_ONCE = {"cuda": 16, "mps": 4, "cpu": 1}
-
-
-class FrameSource(Protocol):
-    """What is asked of a video; ``kinedepth.video.Video`` has it."""
-
-    width: int
-    height: int
-    fps: float
-
-    def __len__(self) -> int: ...
-
-    def blocks(
-        self, size: int = 16, start: int = 0, stop: int | None = None
-    ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-        """``(index of the first frame, frames (B, H, W, 3) uint8 RGB)`` in order."""
+# Of the memory that is free on a GPU, for further windows beside the first.
+_SHARE_OF_FREE_MEMORY = 0.5
+_MOST_WINDOWS_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -68,6 +50,9 @@ class WindowedInference:
         precision: of the network but for its last layers, which are always float32.
         frames_at_once: frames that pass the encoder, and the last part of the head, together;
             None for what suits the device. It changes time and memory, not the result.
+        windows_at_once: windows that pass the temporal modules together; None for 1, or on a
+            CUDA device as many as fit into half of the memory that the first one left free, up
+            to 4. It changes time and memory, not the result.
         refine_tail: run a last window that has no new frame to show, but blends into up to
             seven frames that the window before has shown already. As published; without it the
             end comes sooner and a little different.
@@ -80,13 +65,17 @@ class WindowedInference:
     input_size: int = DEFAULT_INPUT_SIZE
     precision: Precision = "float32"
     frames_at_once: int | None = None
+    windows_at_once: int | None = None
     refine_tail: bool = True
     as_published: bool = False
 
     def __post_init__(self) -> None:
         check_precision(self.precision)
-        if self.frames_at_once is not None and self.frames_at_once < 1:
-            raise KinedepthError(f"At least one frame at once; got {self.frames_at_once}.")
+        for name, count in (("frame", self.frames_at_once), ("window", self.windows_at_once)):
+            if count is not None and count < 1:
+                raise KinedepthError(f"At least one {name} at once; got {count}.")
+        if self.input_size < 1:
+            raise KinedepthError(f"The input size has to be positive; got {self.input_size}.")
         self.plan  # noqa: B018  raises where strategy and window do not fit
 
     @property
@@ -95,10 +84,133 @@ class WindowedInference:
         return plan_windows(self.strategy, self.window)
 
 
+@dataclass(frozen=True)
+class RunPoint:
+    """A place between two windows from which a run can go on.
+
+    Attributes:
+        window: how many windows are done.
+        frames_done: how many frames these gave out.
+        frames_at_once, windows_at_once: as the run has them; a run that goes on has the same,
+            so that it gives the same to the last bit.
+        seam: what the last window left.
+    """
+
+    window: int
+    frames_done: int
+    frames_at_once: int
+    windows_at_once: int
+    seam: Seam = field(default_factory=Seam, repr=False)
+
+    def to_arrays(self) -> dict[str, NDArray]:
+        """As plain numeric arrays, to be saved."""
+        numbers = (self.window, self.frames_done, self.frames_at_once, self.windows_at_once)
+        return {"point": np.array(numbers, dtype=np.int64), **self.seam.to_arrays()}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray]) -> RunPoint:
+        """The point that :meth:`to_arrays` was called on."""
+        window, frames_done, frames_at_once, windows_at_once = map(int, arrays["point"])
+        seam = Seam.from_arrays(arrays)
+        return cls(window, frames_done, frames_at_once, windows_at_once, seam)
+
+
+class WindowedDepth:
+    """A run over a video in windows, which can be stopped and gone on with.
+
+    Args:
+        network: ready to run, on the device to use.
+        video: the frames; ``H, W`` of the depth is their size.
+        settings: how to run.
+        start: the point to go on from, of a run with the same three; None for the beginning.
+    """
+
+    def __init__(
+        self,
+        network: VideoDepth,
+        video: FrameSource,
+        settings: WindowedInference,
+        start: RunPoint | None = None,
+    ) -> None:
+        device = network.device
+        self._network = network
+        self._settings = settings
+        self._length = len(video)
+        self._start = start or RunPoint(
+            window=0,
+            frames_done=0,
+            frames_at_once=settings.frames_at_once or _FRAMES_AT_ONCE.get(device.type, 1),
+            windows_at_once=settings.windows_at_once or 1,
+        )
+        self._align = network.config.output == "relative" and settings.strategy != "none"
+        self._run = WindowRun(
+            network,
+            video,
+            settings.plan,
+            network_size(video.height, video.width, settings.input_size),
+            autocast(device, settings.precision),
+            self._start.frames_at_once,
+            encode_once=not settings.as_published,
+        )
+        self._before = self._start
+        self._after: RunPoint | None = None
+
+    def frames(self) -> Iterator[NDArray[np.float32]]:
+        """Depth ``(H, W)`` of each frame, once final, from the start point on; to be called once.
+
+        Raises:
+            KinedepthError: if the video has fewer frames than it said, or the network gives
+                values that are no numbers.
+        """
+        plan, start = self._settings.plan, self._start
+        stitcher = Stitcher(plan, self._length, self._align, start.seam)
+        windows = itertools.islice(self._schedule(), start.window, None)
+        done, at_once = start.frames_done, start.windows_at_once
+        while group := list(itertools.islice(windows, at_once)):
+            self._after = None
+            self._before = RunPoint(
+                group[0].index, done, start.frames_at_once, at_once, stitcher.seam
+            )
+            depth = self._run.depth(group, [self._slots(window) for window in group])
+            if group[0].is_first and self._settings.windows_at_once is None:
+                at_once = _windows_that_fit(self._network.device)
+            for window in group:
+                frames, count = stitcher.add(window, depth.pop(0))
+                done += count
+                if window is group[-1] and not window.is_last:
+                    self._after = RunPoint(
+                        window.index + 1, done, start.frames_at_once, at_once, stitcher.seam
+                    )
+                yield from frames
+
+    def point(self, frames_done: int) -> RunPoint | None:
+        """The last point at or before ``frames_done``, the number of frames given out so far.
+
+        A run that goes on from it gives the frames from ``point.frames_done`` on.
+        """
+        if self._after is not None and frames_done >= self._after.frames_done:
+            return self._after
+        return self._before
+
+    def _schedule(self) -> Iterator[Window]:
+        run_to: Literal["published", "effect", "new"] = "new"
+        if self._settings.as_published:
+            run_to = "published"
+        elif self._settings.refine_tail:
+            run_to = "effect"
+        return schedule(self._settings.plan, self._length, run_to)
+
+    def _slots(self, window: Window) -> list[int]:
+        plan = self._settings.plan
+        if self._settings.as_published:
+            return list(range(plan.size))
+        return needed_slots(plan, window, self._length, self._align)
+
+
 def stream_depth(
     network: VideoDepth, video: FrameSource, settings: WindowedInference | None = None
-) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Yield ``(index of the first frame, depth (B, H, W) float32)``, in order, once final.
+) -> Iterator[NDArray[np.float32]]:
+    """Yield the depth ``(H, W)`` float32 of each frame, in order, once final.
 
     Args:
         network: ready to run, on the device to use.
@@ -106,29 +218,14 @@ def stream_depth(
         settings: how to run; None for the defaults.
 
     The numbers mean what ``network.config.kind`` says, with the same unknowns in all frames
-    (but for the strategy ``none``, where each window of relative depth has its own). Blocks hold
-    up to a window's frames. Nothing is read before the first block is asked for.
+    (but for the strategy ``none``, where each window of relative depth has its own). Nothing is
+    read before the first frame is asked for.
 
     Raises:
-        KinedepthError: if the video has fewer frames than it said.
+        KinedepthError: if the video has fewer frames than it said, or the network gives values
+            that are no numbers.
     """
-    settings = settings or WindowedInference()
-    length, plan = len(video), settings.plan
-    align = network.config.output == "relative" and settings.strategy != "none"
-    stitcher = Stitcher(plan, length, align)
-    run = _WindowRun(network, video, settings)
-    run_to: Literal["published", "effect", "new"] = "effect" if settings.refine_tail else "new"
-    first = 0
-    for window in schedule(plan, length, "published" if settings.as_published else run_to):
-        if settings.as_published:
-            slots = list(range(plan.size))
-        else:
-            slots = needed_slots(plan, window, length, align)
-        final = stitcher.add(window, run.depth(window, slots))
-        if final:
-            yield first, np.stack(final)
-            first += len(final)
-            del final  # or it would be held while the next window runs
+    return WindowedDepth(network, video, settings or WindowedInference()).frames()
 
 
 def estimate_depth(
@@ -149,90 +246,17 @@ def estimate_depth(
         out = np.empty(shape, dtype=np.float32)
     if out.shape != shape:
         raise KinedepthError(f"The depth needs an array of shape {shape}; got {out.shape}.")
-    for first, depth in stream_depth(network, video, settings):
-        out[first : first + len(depth)] = depth
+    for index, depth in enumerate(stream_depth(network, video, settings)):
+        out[index] = depth
     return DepthVideo(out, network.config.kind, video.fps)
 
 
-class _WindowRun:
-    """Reads a video once and gives the raw depth of its windows in order."""
-
-    def __init__(
-        self, network: VideoDepth, video: FrameSource, settings: WindowedInference
-    ) -> None:
-        self._network = network
-        self._device = network.device
-        self._plan = settings.plan
-        self._autocast = autocast(network.device, settings.precision)
-        self._encode_once = not settings.as_published
-        self._at_once = settings.frames_at_once or _FRAMES_AT_ONCE.get(self._device.type, 1)
-        self._frame_size = (video.height, video.width)
-        self._network_size = network_size(video.height, video.width, settings.input_size)
-        self._length = len(video)
-        self._blocks = video.blocks(self._at_once)
-        self._read = 0
-        # By frame, either of the two: what the frame gives to any window, or the image.
-        self._features: dict[int, FrameFeatures] = {}
-        self._images: dict[int, Tensor] = {}
-
-    @torch.inference_mode()
-    def depth(self, window: Window, slots: list[int]) -> dict[int, NDArray[np.float32]]:
-        """Raw depth ``(H, W)`` at the size of the video, of some slots."""
-        self._forget(window)
-        self._read_until(min(window.start + self._plan.size, self._length))
-        with self._autocast():
-            features = self._slot_features(window)
-            mixed = self._network.head.mix(
-                torch.cat([frame.coarse for frame in features]),
-                torch.cat([frame.coarsest for frame in features]),
-            )
-            depth: dict[int, NDArray[np.float32]] = {}
-            for start in range(0, len(slots), self._at_once):
-                some = slots[start : start + self._at_once]
-                depth.update(zip(some, self._decode(some, mixed, features), strict=True))
-        return depth
-
-    def _decode(
-        self, slots: list[int], mixed: Tensor, features: list[FrameFeatures]
-    ) -> NDArray[np.float32]:
-        network_depth = self._network.head.decode(
-            mixed[slots],
-            torch.cat([features[slot].fine for slot in slots]),
-            torch.cat([features[slot].finest for slot in slots]),
-        )
-        return resize(network_depth[:, None], self._frame_size)[:, 0].cpu().numpy()
-
-    def _slot_features(self, window: Window) -> list[FrameFeatures]:
-        if self._encode_once:
-            return [self._features[frame] for frame in window.frames]
-        features: list[FrameFeatures] = []
-        for start in range(0, len(window.frames), self._at_once):
-            some = window.frames[start : start + self._at_once]
-            images = torch.stack([self._images[frame] for frame in some])
-            features += self._network.frame_features(images.to(self._device)).split()
-        return features
-
-    def _forget(self, window: Window) -> None:
-        """Drop what neither this window nor a later one shows."""
-        overlap_start = window.start + self._plan.keys
-        for kept in (self._features, self._images):
-            for frame in [f for f in kept if f < overlap_start and f not in window.frames]:
-                del kept[frame]
-
-    def _read_until(self, stop: int) -> None:
-        while self._read < stop:
-            _, frames = next(self._blocks, (0, None))
-            if frames is None:
-                raise KinedepthError(
-                    f"The video ended after {self._read} of {self._length} frames; its file was "
-                    f"probably cut off."
-                )
-            images = prepare_frames(frames, self._network_size)
-            indices = range(self._read, self._read + len(frames))
-            if self._encode_once:
-                with self._autocast():
-                    features = self._network.frame_features(images.to(self._device))
-                self._features.update(zip(indices, features.split(), strict=True))
-            else:
-                self._images.update(zip(indices, images, strict=True))
-            self._read += len(frames)
+def _windows_that_fit(device: torch.device) -> int:
+    """Windows at once on a device that has just run its first one."""
+    if device.type != "cuda":
+        return 1
+    one = torch.cuda.max_memory_allocated(device)
+    free, _ = torch.cuda.mem_get_info(device)
+    # What the allocator holds without using it is free as well.
+    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return max(1, min(_MOST_WINDOWS_AT_ONCE, int(_SHARE_OF_FREE_MEMORY * free / one)))

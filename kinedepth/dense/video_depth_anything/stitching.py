@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,39 @@ from kinedepth.alignment import crossfade_weights, fit_scale_and_shift
 from kinedepth.dense.video_depth_anything.windows import Window, WindowPlan
 
 Frame = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Seam:
+    """What a window leaves to the next one; nothing else of the past is needed to go on.
+
+    Attributes:
+        keys: aligned depth ``(H, W)`` of the frames in the next window's key slots.
+        tail: aligned depth ``(H, W)`` of the frames in its overlap slots; None where the next
+            window has all the weight.
+    """
+
+    keys: tuple[Frame, ...] = ()
+    tail: tuple[Frame | None, ...] = ()
+
+    def to_arrays(self) -> dict[str, NDArray]:
+        """As plain arrays: ``keys (K, H, W)``, ``tail (O, H, W)``, ``tail_slots (O,)``."""
+        held = [slot for slot, frame in enumerate(self.tail) if frame is not None]
+        frames = [frame for frame in self.tail if frame is not None]
+        return {
+            "keys": _stack(self.keys),
+            "tail": _stack(frames),
+            "tail_slots": np.array(held, dtype=np.int64),
+            "tail_length": np.array(len(self.tail), dtype=np.int64),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray]) -> Seam:
+        """The seam that :meth:`to_arrays` was called on."""
+        tail: list[Frame | None] = [None] * int(arrays["tail_length"])
+        for slot, frame in zip(arrays["tail_slots"], arrays["tail"], strict=True):
+            tail[slot] = frame
+        return cls(tuple(arrays["keys"]), tuple(tail))
 
 
 class Stitcher:
@@ -23,57 +57,77 @@ class Stitcher:
         length: frames of the video.
         align: whether windows differ by a scale and a shift (relative depth) or are only
             blended (metric depth).
+        seam: what the window before the first one to be added left; None to start at frame 0.
     """
 
-    def __init__(self, plan: WindowPlan, length: int, align: bool) -> None:
+    def __init__(
+        self, plan: WindowPlan, length: int, align: bool, seam: Seam | None = None
+    ) -> None:
         self._plan = plan
         self._length = length
         self._align = align
-        self._key_reference: list[Frame] = []  # aligned, for the next window's key slots
-        self._tail: list[Frame | None] = []  # aligned, for the next window's overlap slots
+        self.seam = seam or Seam()
 
-    def add(self, window: Window, depth: Mapping[int, Frame]) -> list[Frame]:
-        """Take the next window and return the frames, following earlier ones, now final.
+    def add(self, window: Window, depth: Mapping[int, Frame]) -> tuple[Iterator[Frame], int]:
+        """Take the next window; give the frames, following earlier ones, now final.
+
+        ``seam`` is that of the next window as soon as this returns; the frames are made as they
+        are asked for, so that a window's frames are never all in memory at full size.
 
         Args:
             window: of the schedule, in order.
             depth: slot to raw depth ``(H, W)``, at least the slots that ``needed_slots`` names.
+
+        Returns:
+            The frames ``(H, W)`` in order, and how many they are.
         """
-        plan = self._plan
+        plan, before = self._plan, self.seam
         shown = min(plan.size, self._length - window.start)  # slots before the padding
         first = 0 if window.is_first else plan.keys
-        aligned = self._aligned(window, depth)
-        output = [aligned.get(slot) for slot in range(first, shown)]
-        if not window.is_first:
-            pairs = zip(self._tail, output[: plan.overlap], strict=False)
-            overlap = [self._handed_over(number, *pair) for number, pair in enumerate(pairs)]
-            output[: len(overlap)] = overlap
-        # What the next window shows again is final only if that window cannot change it.
-        next_overlap = plan.size - plan.overlap - first
-        end = next_overlap if plan.blend and not window.is_last else len(output)
-        begin = 0 if plan.blend or window.is_first else plan.overlap
-        if window.is_last:
-            self._tail, self._key_reference = [], []
-        else:
-            self._remember_keys(window, aligned)
-            self._tail = output[next_overlap:]
-        final = [frame for frame in output[begin:end] if frame is not None]
-        assert len(final) == len(output[begin:end]), "a slot that is needed is missing"
-        return final
+        aligned = self._alignment(window, depth)
 
-    def _aligned(self, window: Window, depth: Mapping[int, Frame]) -> dict[int, Frame]:
-        """Every slot in the scale of the windows before, none negative."""
+        def output(slot: int) -> Frame | None:
+            number = slot - first
+            after = aligned(slot) if slot in depth else None
+            if window.is_first or number >= len(before.tail):
+                return after
+            return self._handed_over(number, before.tail[number], after)
+
+        # What the next window shows again is final only if that window cannot change it.
+        next_overlap = plan.size - plan.overlap
+        tail: dict[int, Frame | None] = {}
+        if window.is_last:
+            self.seam = Seam()
+        else:
+            tail = {slot: output(slot) for slot in range(next_overlap, shown)}
+            self.seam = Seam(self._next_keys(window, aligned), tuple(tail.values()))
+        end = min(next_overlap, shown) if plan.blend and not window.is_last else shown
+        begin = first if plan.blend or window.is_first else first + plan.overlap
+        kept = {id(frame) for frame in (*before.tail, *tail.values())}
+
+        def final() -> Iterator[Frame]:
+            for slot in range(begin, end):
+                frame = tail[slot] if slot in tail else output(slot)
+                assert frame is not None, "a slot that is needed is missing"
+                # Who receives a frame may change it.
+                yield frame.copy() if id(frame) in kept else frame
+
+        return final(), max(0, end - begin)
+
+    def _alignment(self, window: Window, depth: Mapping[int, Frame]) -> Callable[[int], Frame]:
+        """Gives a slot in the scale of the windows before, without negative values."""
         scale, shift = 1.0, 0.0
-        reference = self._key_reference or [f for f in self._tail if f is not None]
+        reference = self.seam.keys or tuple(f for f in self.seam.tail if f is not None)
         if not window.is_first and self._align and reference:
             raw = np.stack([depth[slot] for slot in range(len(reference))])
             scale, shift = fit_scale_and_shift(raw, np.stack(reference))
-        if (scale, shift) == (1.0, 0.0):
-            return dict(depth)  # The network gives nothing negative.
-        return {
-            slot: np.maximum(np.float32(scale) * frame + np.float32(shift), np.float32(0))
-            for slot, frame in depth.items()
-        }
+
+        def aligned(slot: int) -> Frame:
+            if (scale, shift) == (1.0, 0.0):
+                return depth[slot]  # The network gives nothing negative.
+            return np.maximum(np.float32(scale) * depth[slot] + np.float32(shift), np.float32(0))
+
+        return aligned
 
     def _handed_over(self, number: int, before: Frame | None, after: Frame | None) -> Frame | None:
         """Overlapping frame ``number`` from two windows."""
@@ -87,10 +141,13 @@ class Stitcher:
             return after
         return (1 - weight) * before + weight * after
 
-    def _remember_keys(self, window: Window, aligned: Mapping[int, Frame]) -> None:
+    def _next_keys(self, window: Window, aligned: Callable[[int], Frame]) -> tuple[Frame, ...]:
         if not (self._align and self._plan.keys):
-            return
+            return ()
         # Frame 0 stays as the first window saw it for ever, so that errors cannot add up.
-        first = aligned[0] if window.is_first else self._key_reference[0]
-        later = [aligned[slot] for slot in self._plan.key_slots[1:]]
-        self._key_reference = [first, *later]
+        first = aligned(0) if window.is_first else self.seam.keys[0]
+        return (first, *(aligned(slot) for slot in self._plan.key_slots[1:]))
+
+
+def _stack(frames: tuple[Frame, ...] | list[Frame]) -> Frame:
+    return np.stack(frames) if frames else np.zeros((0, 0, 0), dtype=np.float32)

@@ -18,7 +18,7 @@ from torch import Tensor
 from kinedepth.dense.video_depth_anything.config import TEMPORAL_LENGTH
 from kinedepth.dense.video_depth_anything.head import resize
 from kinedepth.dense.video_depth_anything.model import VideoDepth
-from kinedepth.dense.video_depth_anything.precision import Precision, autocast
+from kinedepth.dense.video_depth_anything.precision import Precision, autocast, check_finite
 from kinedepth.dense.video_depth_anything.preprocessing import (
     DEFAULT_INPUT_SIZE,
     network_size,
@@ -77,7 +77,8 @@ class DepthStream:
         The numbers mean what ``network.config.kind`` says.
 
         Raises:
-            KinedepthError: if the frame has another size than those before.
+            KinedepthError: if the frame has another size than those before, or the network
+                gives values that are no numbers.
         """
         if frame.shape != (*self._frame_size, 3):
             height, width = self._frame_size
@@ -99,6 +100,7 @@ class DepthStream:
             features = self._network.frame_features(image)
             mixed = head.mix(features.coarse, features.coarsest, mixer=look_back)
             depth = head.decode(mixed, features.fine, features.finest)
+        check_finite(depth)
         self._remember(states)
         return resize(depth[:, None], self._frame_size)[0, 0].cpu().numpy()
 

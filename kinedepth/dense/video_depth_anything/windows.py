@@ -100,16 +100,22 @@ class Window:
     """One window of a schedule.
 
     Attributes:
+        index: counted from 0.
         start: the frame that slot 0 would show but for the key frames; slot s after them shows
             frame ``start + s``.
         frames: for each slot the frame it shows; past the end, the last frame again.
-        is_first, is_last: of the schedule.
+        is_last: whether none comes after.
     """
 
+    index: int
     start: int
     frames: tuple[int, ...]
-    is_first: bool
     is_last: bool
+
+    @property
+    def is_first(self) -> bool:
+        """Whether no window comes before."""
+        return self.index == 0
 
 
 def schedule(
@@ -134,7 +140,7 @@ def schedule(
         if index:
             shown[: plan.keys] = [frames[slot] for slot in plan.key_slots]
         frames = tuple(shown)
-        yield Window(start, frames, is_first=index == 0, is_last=index == count - 1)
+        yield Window(index, start, frames, is_last=index == count - 1)
 
 
 def _count(plan: WindowPlan, length: int, run_to: str) -> int:
