@@ -1,21 +1,36 @@
-"""The held-out error of a training run over its steps, as a picture."""
+"""The held-out figures of a training run over its steps, as a picture."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from kinedepth.exporting.atomic import atomic_path
 
-_LABELS = {"seurat_mean": "network", "robust_mean": "robust local fit, without a network"}
+
+@dataclass(frozen=True)
+class Curve:
+    """What to draw.
+
+    Attributes:
+        label: of the vertical axis, which is logarithmic.
+        lines: the figures' names in the log, and what to call each in the legend; records
+            without the first of them are left out.
+    """
+
+    label: str
+    lines: Mapping[str, str]
 
 
-def draw_curve(log: Path, picture: Path) -> None:
-    """Draw the mean error of the log depth ratio on held-out windows.
+def draw_curve(log: Path, picture: Path, curve: Curve) -> None:
+    """Draw held-out figures over steps.
 
     Args:
         log: one JSON object a line, with ``step`` and the figures of a test.
         picture: the PNG to write; nothing is written when the log holds no figures.
+        curve: what to draw.
 
     Needs matplotlib.
     """
@@ -23,15 +38,17 @@ def draw_curve(log: Path, picture: Path) -> None:
 
     # A line that was being written when the machine went down is no reason to fail.
     records = [record for line in log.read_text().splitlines() if (record := _parse(line))]
-    records = [record for record in records if "seurat_mean" in record]
+    needed = next(iter(curve.lines))
+    records = [record for record in records if needed in record]
     if not records:
         return
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
-    for key, label in _LABELS.items():
+    for key, label in curve.lines.items():
         points = [(record["step"], record[key]) for record in records if key in record]
-        axes.plot(*zip(*points, strict=True), label=label)
-    axes.set(xlabel="step", ylabel="mean error of the log depth ratio", yscale="log")
+        if points:
+            axes.plot(*zip(*points, strict=True), label=label)
+    axes.set(xlabel="step", ylabel=curve.label, yscale="log")
     axes.grid(alpha=0.3, which="both")
     axes.legend()
     with atomic_path(picture) as temporary:

@@ -19,6 +19,8 @@ from kinedepth.commands import (
     synth,
     train_clips,
     train_seurat,
+    train_vda,
+    ttc,
     view,
 )
 
@@ -83,11 +85,13 @@ def _kinedepth(
 app.command("lift")(lift.lift_command)
 app.command("depth")(depth.depth_command)
 app.command("synth")(synth.synth_command)
+app.command("ttc")(ttc.ttc_command)
 app.command("view")(view.view_command)
 app.command("doctor")(doctor.doctor_command)
 train_app.command("seurat")(train_seurat.train_seurat_command)
 eval_app.command("tapvid3d")(eval_tapvid3d.eval_tapvid3d_command)
 predict_app.command("tapvid3d")(predict_tapvid3d.predict_tapvid3d_command)
+train_app.command("vda")(train_vda.train_vda_command)
 train_app.command("clips")(train_clips.train_clips_command)
 
 

@@ -16,3 +16,11 @@ def parse_intrinsics(text: str | None) -> tuple[float, float, float, float] | No
             f"--intrinsics takes four numbers, fx,fy,cx,cy in pixels; got {text!r}."
         ) from None
     return fx, fy, cx, cy
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Width and height of "640x360"."""
+    width, _, height = text.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise KinedepthError(f"--size takes width x height, e.g. 640x360; got {text!r}.")
+    return int(width), int(height)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from kinedepth._terminal import StageProgress
-from kinedepth.errors import KinedepthError
+from kinedepth.commands._parsing import parse_size
 
 
 def synth_command(
@@ -40,11 +40,3 @@ def synth_command(
         )
     skipped = f"; {clips - len(written)} were already there" if len(written) < clips else ""
     typer.echo(f"Wrote {', '.join(written) or 'no clip'} to {output}{skipped}.")
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """Width and height of "640x360"."""
-    width, _, height = text.lower().partition("x")
-    if not (width.isdecimal() and height.isdecimal()):
-        raise KinedepthError(f"--size takes width x height, e.g. 640x360; got {text!r}.")
-    return int(width), int(height)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from kinedepth._terminal import StageProgress
-from kinedepth.commands.synth import parse_size
+from kinedepth.commands._parsing import parse_size
 
 
 def train_clips_command(

@@ -170,7 +170,11 @@ def _render_clip(folder: Path, name: str, settings: dict[str, Any]) -> None:
         "intrinsics": [[focal, 0.0, width / 2], [0.0, focal, height / 2], [0.0, 0.0, 1.0]],
         "world_to_camera": world_to_camera(scenes.camera_to_world[0]).tolist(),
     }
-    arrays = {"frames": rgb, "disparity": (1 / depth).astype(np.float16), "flow": flow}
+    arrays: dict[str, NDArray[Any]] = {
+        "frames": rgb,
+        "disparity": (1 / depth).astype(np.float16),
+        "flow": flow,
+    }
     (folder / f"{name}.json").unlink(missing_ok=True)
     for kind, array in arrays.items():
         with atomic_path(folder / f"{name}_{kind}.npy") as path:

@@ -86,7 +86,7 @@ def temporal_gradient_loss(prediction: Tensor, truth: Tensor, mask: Tensor) -> T
         mask: bool of the same shape.
     """
     truth = truth.masked_fill(~mask, 0)
-    change = _aligned(prediction, truth, mask).diff(dim=1)
+    change = aligned(prediction, truth, mask).diff(dim=1)
     true_change = truth.diff(dim=1)
     highest = truth.masked_fill(~mask, -torch.inf).amax(dim=(2, 3), keepdim=True)
     lowest = truth.masked_fill(~mask, torch.inf).amin(dim=(2, 3), keepdim=True)
@@ -116,7 +116,7 @@ def _gradient_loss(difference: Tensor, mask: Tensor) -> Tensor:
     return _mean(across.sum() + down.sum(), mask)
 
 
-def _aligned(prediction: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
+def aligned(prediction: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
     """``prediction`` with the least-squares scale and shift of each clip; differentiable."""
     flat, true = prediction.flatten(1), truth.flatten(1)
     valid = mask.flatten(1).to(flat.dtype)

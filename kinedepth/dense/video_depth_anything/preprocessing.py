@@ -66,5 +66,15 @@ def prepare_frames(frames: NDArray[np.uint8], size: tuple[int, int]) -> Tensor:
         resized = cv2.resize(
             frame.astype(np.float32) / 255, (columns, rows), interpolation=cv2.INTER_CUBIC
         )
-        target[:] = ((resized - _MEAN) / _DEVIATION).transpose(2, 0, 1)
+        target[:] = _standardised(resized).transpose(2, 0, 1)
     return torch.from_numpy(prepared)
+
+
+def normalise(frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """``frames (..., 3)`` uint8 RGB as the network takes them, where no resizing is needed."""
+    return _standardised(frames.astype(np.float32) / np.float32(255))
+
+
+def _standardised(rgb: NDArray[np.float32]) -> NDArray[np.float32]:
+    """RGB in 0..1 to about zero mean and unit deviation, as the encoder was trained with."""
+    return (rgb - _MEAN) / _DEVIATION
