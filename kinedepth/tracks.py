@@ -143,6 +143,10 @@ class Tracks3D:
         tracks: the 2D trajectories these were lifted from.
         intrinsics: of the original frame.
         metric: whether depths were anchored to metres.
+        log_ratio_std: ``(T, N)`` float32, standard deviation of ``log_ratio``, 0 at the query
+            frame; None where it is not known (tracks of an older file).
+        extrinsics_w2c: ``(T, 4, 4)`` float32, world to camera, where the camera's motion is
+            known; the world is the camera of the first frame.
     """
 
     xyz: NDArray[np.float32]
@@ -150,6 +154,8 @@ class Tracks3D:
     tracks: Tracks
     intrinsics: Intrinsics
     metric: bool = False
+    log_ratio_std: NDArray[np.float32] | None = None
+    extrinsics_w2c: NDArray[np.float32] | None = None
 
     @property
     def depth(self) -> NDArray[np.float32]:

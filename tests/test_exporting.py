@@ -2,6 +2,7 @@ import errno
 import json
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -152,6 +153,23 @@ def test_tracks_come_back_as_they_were_saved(tmp_path_factory, frames, points, m
     np.testing.assert_array_equal(loaded.tracks.query_frame, saved.tracks.query_frame)
     assert loaded.intrinsics == saved.intrinsics
     assert loaded.metric is metric
+
+
+def test_uncertainty_and_camera_poses_come_back_where_there_are_any(tmp_path):
+    known = some_tracks3d()
+    generator = np.random.default_rng(0)
+    std = generator.uniform(0, 0.1, known.log_ratio.shape).astype(np.float32)
+    poses = np.tile(np.eye(4, dtype=np.float32), (known.tracks.frames, 1, 1))
+    save_tracks3d(tmp_path / "a.npz", replace(known, log_ratio_std=std, extrinsics_w2c=poses))
+    again = load_tracks3d(tmp_path / "a.npz")
+    assert again.log_ratio_std is not None
+    assert again.extrinsics_w2c is not None
+    np.testing.assert_array_equal(again.log_ratio_std, std)
+    np.testing.assert_array_equal(again.extrinsics_w2c, poses)
+    save_tracks3d(tmp_path / "b.npz", known)
+    assert load_tracks3d(tmp_path / "b.npz").log_ratio_std is None
+    with pytest.raises(KinedepthError, match="log_ratio_std has shape"):
+        save_tracks3d(tmp_path / "c.npz", replace(known, log_ratio_std=std[1:]))
 
 
 def test_the_file_has_the_keys_and_types_of_tapvid3d(tmp_path):

@@ -11,6 +11,8 @@ key                   shape, type        meaning
 ``log_ratio``         (T, N) float32     log of depth over depth at the query frame
 ``image_size``        (2,) int64         width and height in pixels
 ``metric``            () bool            whether ``tracks_XYZ`` is in metres
+``log_ratio_std``     (T, N) float32     standard deviation of ``log_ratio``; may be missing
+``extrinsics_w2c``    (T, 4, 4) float32  world to camera, where known; may be missing
 ====================  =================  ==============================================
 """
 
@@ -38,6 +40,7 @@ _KEYS = (
     "image_size",
     "metric",
 )
+_OPTIONAL = ("log_ratio_std", "extrinsics_w2c")
 
 
 def save_tracks3d(path: str | Path, tracks3d: Tracks3D) -> None:
@@ -58,6 +61,10 @@ def save_tracks3d(path: str | Path, tracks3d: Tracks3D) -> None:
         "image_size": np.array([camera.width, camera.height], dtype=np.int64),
         "metric": np.array(tracks3d.metric, dtype=bool),
     }
+    for key in _OPTIONAL:
+        value = getattr(tracks3d, key)
+        if value is not None:
+            arrays[key] = np.asarray(value, dtype=np.float32)
     _check("These tracks", arrays)
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         np.savez_compressed(file, **arrays)
@@ -88,6 +95,7 @@ def load_tracks3d(path: str | Path) -> Tracks3D:
         tracks=tracks,
         intrinsics=intrinsics,
         metric=bool(arrays["metric"]),
+        **{key: arrays[key].astype(np.float32) for key in _OPTIONAL if key in arrays},
     )
 
 
@@ -99,17 +107,21 @@ def _check(source: str, arrays: dict[str, NDArray]) -> None:
             f"{source} lacks {', '.join(missing)}; only files of lifted tracks can be read."
         )
     frames, points = (*arrays["visibility"].shape, 0, 0)[:2]
-    shapes: tuple[tuple[int, ...], ...] = (
-        (frames, points),
-        (frames, points, 3),
-        (points, 3),
-        (4,),
-        (frames, points, 2),
-        (frames, points),
-        (2,),
-        (),
-    )
-    for key, shape in zip(_KEYS, shapes, strict=True):
+    shapes: dict[str, tuple[int, ...]] = {
+        "visibility": (frames, points),
+        "tracks_XYZ": (frames, points, 3),
+        "queries_xyt": (points, 3),
+        "fx_fy_cx_cy": (4,),
+        "tracks_xy": (frames, points, 2),
+        "log_ratio": (frames, points),
+        "image_size": (2,),
+        "metric": (),
+        "log_ratio_std": (frames, points),
+        "extrinsics_w2c": (frames, 4, 4),
+    }
+    for key, shape in shapes.items():
+        if key not in arrays:
+            continue
         array = arrays[key]
         if array.shape != shape or array.dtype.kind not in "fiub":
             raise KinedepthError(
