@@ -86,12 +86,12 @@ def estimate_depth(
         fps=video.fps,
         frames=len(video),
         kind=estimator.kind,
+        per_frame=estimator.per_frame,
         overwrite=True,
     ) as outputs:
         for index, frame in enumerate(found):
             outputs.write(index, None, frame)
-    stored = load_depth_video(outputs.paths[0])
-    return DepthVideo(stored.depth, estimator.kind, video.fps, estimator.per_frame)
+    return load_depth_video(outputs.paths[0])
 
 
 def _all_frames(

@@ -25,6 +25,7 @@ from kinedepth import hub
 from kinedepth.camera import Intrinsics
 from kinedepth.dense.base import DepthModel, ResumableDepthModel
 from kinedepth.dense.registry import (
+    DepthModelEntry,
     DepthOptions,
     check_options,
     find_entry,
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 UNFINISHED = ".unfinished-depth"
 """Folder inside the output folder that holds what is done of a run."""
 
-_CHUNK_BYTES = 128 * 2**20
+_CHUNK_BYTES = 64 * 2**20
 _CHUNK_SECONDS = 30.0
 """A chunk is laid down when it is this large or this old: no more than that is ever lost."""
 
@@ -79,7 +80,9 @@ class OutputChoice:
     half: bool = False
     audio_from: Path | None = None
 
-    def open(self, folder: Path, video: Video, kind: Any, ranges: DepthRanges) -> DepthOutputs:
+    def open(
+        self, folder: Path, video: Video, entry: DepthModelEntry, ranges: DepthRanges
+    ) -> DepthOutputs:
         """The writers of all this; nothing is touched before they are entered.
 
         Raises:
@@ -92,7 +95,8 @@ class OutputChoice:
             height=video.height,
             fps=video.fps,
             frames=len(video),
-            kind=kind,
+            kind=entry.kind,
+            per_frame=entry.per_frame,
             value_range=ranges.value,
             shown_range=ranges.shown,
             colormap=self.colormap,
@@ -149,9 +153,9 @@ class DepthRun:
         """
         check_run_folder(self.folder, resume, overwrite)
         check_options(self.model, self.options)
-        kind = find_entry(self.model).kind
+        entry = find_entry(self.model)
         # What cannot be written is told now, not after hours.
-        self.outputs.open(self.folder, self.video, kind, DepthRanges((0.0, 1.0), (0.0, 1.0)))
+        self.outputs.open(self.folder, self.video, entry, DepthRanges((0.0, 1.0), (0.0, 1.0)))
         weights = find_weights(self.model, self.options, self.permit)
         store = self._find_store(weights, resume)
         resumed_at = store.frames_done
@@ -160,9 +164,9 @@ class DepthRun:
             if store.frames_done < len(self.video):
                 self._estimate(store, weights)
             with watch.stage("ranges"):
-                ranges = self._measure(store, kind)
+                ranges = self._measure(store, entry)
             with watch.stage("writing"):
-                written = self._write(store, kind, ranges)
+                written = self._write(store, entry, ranges)
             facts = self._facts(store, weights, ranges, resumed_at)
             facts |= {"outputs": written, "seconds": {"depth": store.seconds, **watch.seconds}}
             summary = write_summary(self.folder / "summary.json", facts)
@@ -239,17 +243,17 @@ class DepthRun:
     def _frames_done(self, done: int, total: int) -> None:
         self.progress("depth", done, total)
 
-    def _measure(self, store: DepthStore, kind: Any) -> DepthRanges:
-        meter = DepthRangeMeter(kind)
+    def _measure(self, store: DepthStore, entry: DepthModelEntry) -> DepthRanges:
+        meter = DepthRangeMeter(entry.kind)
         for index, depth in enumerate(store.frames()):
             meter.add(depth)
             self.progress("ranges", index + 1, len(self.video))
         return meter.ranges()
 
-    def _write(self, store: DepthStore, kind: Any, ranges: DepthRanges) -> list[str]:
+    def _write(self, store: DepthStore, entry: DepthModelEntry, ranges: DepthRanges) -> list[str]:
         # An earlier summary would vouch for files that are being replaced.
         (self.folder / "summary.json").unlink(missing_ok=True)
-        with self.outputs.open(self.folder, self.video, kind, ranges) as outputs:
+        with self.outputs.open(self.folder, self.video, entry, ranges) as outputs:
             images = self._images() if outputs.needs_images else None
             for index, depth in enumerate(store.frames()):
                 outputs.write(index, next(images) if images else None, depth)

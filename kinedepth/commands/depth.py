@@ -183,6 +183,9 @@ def depth_command(
     typer.echo(_MEANING[summary["kind"]])
     if summary["per_frame"] and summary["kind"] != "metric":
         typer.echo("Each frame stands alone: what is unknown may differ from frame to frame.")
+    if summary["kind"] != "metric" and (scene_cuts or strategy == "none"):
+        piece = "scene" if scene_cuts else "window"
+        typer.echo(f"What is unknown differs from {piece} to {piece}.")
     typer.echo(f"Wrote {', '.join([*summary['outputs'], 'summary.json'])} to {output}.")
 
 
