@@ -8,7 +8,8 @@ import torch
 
 from kinedepth.errors import KinedepthError
 from kinedepth.seurat.config import SeuratConfig
-from kinedepth.synthesis.windows import WindowConfig
+from kinedepth.synthesis.noise import TrackerNoise
+from kinedepth.synthesis.windows import WindowConfig, sample_windows
 from kinedepth.training.seurat import SeuratTask
 from kinedepth.training.trainer import LOG_FILE, STATE_FILE, Trainer, TrainingConfig
 
@@ -88,3 +89,18 @@ def test_training_lowers_the_error_on_the_windows_it_sees(tmp_path):
         errors.append(task.step(network, generator, 4, 0.0)["train_error"])
         optimizer.step()
     assert errors[-1] < 0.8 * errors[0]
+
+
+def test_a_window_run_backwards_has_the_ratios_of_the_way_back():
+    scenes = WindowConfig(reversed_share=0.0, noise=TrackerNoise(clean_share=1.0), queries=12)
+    there = sample_windows(torch.Generator().manual_seed(3), 2, scenes, grid=5)
+    back = sample_windows(
+        torch.Generator().manual_seed(3), 2, dataclasses.replace(scenes, reversed_share=1.0), grid=5
+    )
+    for forward, backward in ((there.queries, back.queries), (there.support, back.support)):
+        assert torch.equal(backward.position, forward.position.flip(1))
+        ratio = forward.log_ratio[:, -1:] + backward.log_ratio
+        assert torch.allclose(ratio, forward.log_ratio.flip(1), atol=1e-6)
+        known = backward.weight > 0
+        assert known.any()
+        assert (forward.weight.flip(1)[known] > 0).all()

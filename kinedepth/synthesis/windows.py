@@ -28,6 +28,7 @@ class WindowConfig:
     crowded: float = 0.25  # share of windows whose queries sit close together
     candidates: int = 2  # scenes drawn for each one kept; 1 keeps all
     telling: float = 0.08  # mean |log ratio| from which a scene is as good as any
+    reversed_share: float = 0.3  # share of windows run backwards: the grid is even at their end
 
 
 @dataclass(frozen=True)
@@ -74,14 +75,18 @@ def sample_windows(
     seeds = _query_seeds(generator, scenes, config)
     late = happens(generator, seeds.shape[:2], config.late_queries)
     any_frame = torch.randint(config.frames, seeds.shape[:2], generator=generator, device=device)
-    return Windows(_noisy(generator, scenes, seeds, any_frame * late, config), support)
+    queries = _noisy(generator, scenes, seeds, any_frame * late, config)
+    if config.reversed_share == 0:
+        return Windows(queries, support)
+    backwards = happens(generator, (count, 1, 1), config.reversed_share)
+    return Windows(_reversed(queries, backwards), _reversed(support, backwards))
 
 
 def held_out_windows(
     config: WindowConfig, count: int, seed: int, device: torch.device, grid: int = 16
 ) -> list[Windows]:
-    """Windows to test on, in batches of at most 16: every scene kept as it was drawn."""
-    plain = replace(config, candidates=1)
+    """Windows to test on, in batches of at most 16: scenes kept as drawn, none run backwards."""
+    plain = replace(config, candidates=1, reversed_share=0)
     batches = []
     for first in range(0, count, 16):
         generator = torch.Generator(device).manual_seed(seed + first)
@@ -142,3 +147,21 @@ def _noisy(
     # A ratio needs its point before the camera in this frame and in the first.
     weight = weight * (truth.ahead & truth.ahead[:, :1])
     return TrackSet(position, visible, truth.log_ratio(), weight, truth.visible)
+
+
+def _reversed(tracks: TrackSet, backwards: Tensor) -> TrackSet:
+    """The same tracks run backwards in the windows ``(B, 1, 1)`` that say so."""
+
+    def turned(value: Tensor) -> Tensor:
+        choice = backwards.reshape(-1, *[1] * (value.ndim - 1))
+        return torch.where(choice, value.flip(1), value)
+
+    log_ratio, weight = turned(tracks.log_ratio), turned(tracks.weight)
+    return TrackSet(
+        turned(tracks.position),
+        turned(tracks.visible),
+        log_ratio - log_ratio[:, :1],
+        # What was behind the camera in the new first frame has no ratio.
+        weight * (weight[:, :1] > 0),
+        turned(tracks.truly_visible),
+    )
