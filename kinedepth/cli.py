@@ -13,6 +13,7 @@ from kinedepth._terminal import plain_failures
 from kinedepth.commands import (
     depth,
     doctor,
+    eval_depth,
     eval_tapvid3d,
     lift,
     predict_tapvid3d,
@@ -89,6 +90,7 @@ app.command("ttc")(ttc.ttc_command)
 app.command("view")(view.view_command)
 app.command("doctor")(doctor.doctor_command)
 train_app.command("seurat")(train_seurat.train_seurat_command)
+eval_app.command("depth")(eval_depth.eval_depth_command)
 eval_app.command("tapvid3d")(eval_tapvid3d.eval_tapvid3d_command)
 predict_app.command("tapvid3d")(predict_tapvid3d.predict_tapvid3d_command)
 train_app.command("vda")(train_vda.train_vda_command)
