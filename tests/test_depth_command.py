@@ -24,6 +24,7 @@ from kinedepth.dense.registry import DepthModelEntry, DepthOptions, make_depth_m
 from kinedepth.dense.store import DepthStore
 from kinedepth.dense.video_depth_anything import loading
 from kinedepth.dense.video_depth_anything.checkpoint import published_shapes, published_state
+from kinedepth.dense.video_depth_anything.trained import save_trained
 from kinedepth.depth_files import load_depth_video
 from kinedepth.depth_run import UNFINISHED
 from kinedepth.errors import KinedepthError
@@ -402,6 +403,21 @@ def test_a_finished_run_is_replaced_only_when_asked_and_then_entirely(depth, tmp
 # Other models
 
 
+def test_weights_that_were_trained_here_bring_their_configuration(depth, tmp_path):
+    path = tmp_path / "mine.safetensors"
+    save_trained(path, tiny_network(), {"steps": 1})
+    outcome = depth("--model", "vda", "--weights", path, "--frames", ":3")
+    assert outcome.code == 0, outcome.err
+    assert load_depth_video(tmp_path / "out").kind == "affine_invariant_disparity"
+    outcome = depth("--model", "vda-metric", "--weights", path, "--overwrite")
+    assert_told_in_one_line(outcome, "trained to give relative depth, not metric; .*model vda")
+
+
+def test_a_model_without_published_weights_asks_for_a_file(kine, things, tmp_path):
+    outcome = kine("depth", things / "clip.mp4", "-o", tmp_path / "out", "--model", "vda")
+    assert_told_in_one_line(outcome, "No weights are published for vda; give --weights PATH")
+
+
 class Brightness:
     """Takes brightness for depth; it cannot go on where it was stopped."""
 
@@ -447,6 +463,15 @@ def test_a_model_that_cannot_go_on_begins_again_and_says_so(
     assert outcome.code == 0, outcome.err
     assert "brightness cannot go on where it was stopped; starting at frame 0" in outcome.err
     assert len(load_depth_video(tmp_path / "out")) == FRAMES
+
+
+def test_a_slow_model_lays_down_what_it_has_before_a_chunk_is_full(
+    depth, brightness, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(depth_run, "_CHUNK_SECONDS", 0.0)
+    undo = stop_after(monkeypatch, 3, KeyboardInterrupt())
+    assert "3 of 40 frames are kept" in depth("--model", "brightness").err
+    undo()
 
 
 def test_an_option_that_a_model_does_not_take_is_told(depth, brightness):

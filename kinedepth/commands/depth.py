@@ -43,7 +43,7 @@ def depth_command(
         str,
         typer.Option(
             help="vda-small, vda-base, vda-large, or in metres vda-metric-small, -base, -large; "
-            "an unknown name lists all."
+            "vda or vda-metric for weights of kinedepth train vda; an unknown name lists all."
         ),
     ] = "vda-small",
     weights: Annotated[

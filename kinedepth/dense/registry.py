@@ -1,6 +1,7 @@
 """Models of dense depth by name: adding one is one file and one line in :data:`DEPTH_MODELS`.
 
-What can be downloaded for a name stands under the same name in :data:`kinedepth.hub.PUBLISHED`.
+What can be downloaded for a name stands under the same name in :data:`kinedepth.hub.PUBLISHED`;
+a name that is not there needs weights that the user has.
 """
 
 from __future__ import annotations
@@ -111,6 +112,9 @@ DEPTH_MODELS: dict[str, DepthModelEntry] = {
     "vda-metric-small": _video_depth_anything("metric"),
     "vda-metric-base": _video_depth_anything("metric"),
     "vda-metric-large": _video_depth_anything("metric"),
+    # Trained with this package: nothing is published, so these need weights.
+    "vda": _video_depth_anything("affine_invariant_disparity"),
+    "vda-metric": _video_depth_anything("metric"),
 }
 """What each name stands for."""
 
@@ -156,11 +160,16 @@ def find_weights(name: str, options: DepthOptions, permit: hub.Permission) -> Pa
     """
     find_entry(name)
     if options.weights is None:
+        if name not in hub.PUBLISHED:
+            raise KinedepthError(
+                f"No weights are published for {name}; give --weights PATH (weights=PATH)."
+            )
         return hub.fetch(hub.PUBLISHED[name], permit)
     if not options.weights.exists():
         raise KinedepthError(f"There is no weights file {options.weights}.")
     # Relative and metric weights have the same names and shapes: loading would not notice.
-    other = hub.identify(options.weights) if options.weights.is_file() else None
+    known = name in hub.PUBLISHED and options.weights.is_file()
+    other = hub.identify(options.weights) if known else None
     if other not in (None, name):
         raise KinedepthError(
             f"{options.weights} holds the published weights of {other}, not of {name}; choose "

@@ -10,6 +10,7 @@ import torch
 from kinedepth.dense.video_depth_anything.checkpoint import load_published
 from kinedepth.dense.video_depth_anything.config import VITB, VITL, VITS, VideoDepthConfig
 from kinedepth.dense.video_depth_anything.depth_model import VideoDepthAnythingModel
+from kinedepth.dense.video_depth_anything.trained import read_config
 from kinedepth.errors import KinedepthError
 
 if TYPE_CHECKING:
@@ -23,7 +24,10 @@ CONFIGS: dict[str, VideoDepthConfig] = {
     "vda-metric-base": VITB.as_metric(),
     "vda-metric-large": VITL.as_metric(),
 }
-"""What each name stands for."""
+"""What each name stands for, where weights are published under it."""
+
+TRAINED = {"vda": "relative", "vda-metric": "metric"}
+"""Names for weights that this package trained, of any size; what their output has to be."""
 
 
 def load(
@@ -32,9 +36,10 @@ def load(
     """The model called ``name`` with the weights of a file, ready to run.
 
     Args:
-        name: one of :data:`CONFIGS`.
+        name: one of :data:`CONFIGS` or :data:`TRAINED`.
         weights: ``.pth`` (read without running code) or ``.safetensors``, under the published
-            names of the tensors.
+            names of the tensors; for :data:`TRAINED` a file of ``kinedepth train vda``, which
+            carries its configuration.
         options: those that were given; ``weights`` is not looked at.
         device: where to run.
 
@@ -50,5 +55,17 @@ def load(
                     f"A stream has no windows, so the option {option} has no effect; leave it or "
                     f"stream out."
                 )
-    network = load_published(weights, CONFIGS[name], device)
+    config = _trained_config(name, weights) if name in TRAINED else CONFIGS[name]
+    network = load_published(weights, config, device)
     return VideoDepthAnythingModel(network, name=name, **asked)
+
+
+def _trained_config(name: str, weights: Path) -> VideoDepthConfig:
+    config = read_config(weights)
+    if config.output != TRAINED[name]:
+        fitting = next(other for other, output in TRAINED.items() if output == config.output)
+        raise KinedepthError(
+            f"{weights} was trained to give {config.output} depth, not {TRAINED[name]}; choose "
+            f"the model {fitting}."
+        )
+    return config
