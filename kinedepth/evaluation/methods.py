@@ -7,6 +7,7 @@ from torch import Tensor
 
 from kinedepth.seurat.density import density_log_ratio
 from kinedepth.seurat.local_motion import robust_log_ratio
+from kinedepth.seurat.looking import look
 from kinedepth.seurat.model import Seurat, Tracklets
 
 METHODS = {
@@ -35,7 +36,7 @@ def estimate(
         "robust": robust_log_ratio(*neighbourhood),
     }
     if network is not None:
-        estimates["seurat"] = network(queries, support, iterations).log_ratio
+        estimates["seurat"] = look(network, queries, support, iterations).log_ratio
     return estimates
 
 

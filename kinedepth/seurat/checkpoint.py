@@ -74,7 +74,8 @@ def read_record(path: Path) -> tuple[SeuratConfig, dict[str, Any]]:
             f"'kinedepth train seurat' or name a shipped model."
         )
     try:
-        config = SeuratConfig(**json.loads(metadata["config"]))
+        # Weights from before windows were run backwards in training cannot be read both ways.
+        config = SeuratConfig(**({"both_ways": False} | json.loads(metadata["config"])))
         record = json.loads(metadata["training"])
     except (KeyError, TypeError, ValueError) as error:
         raise KinedepthError(

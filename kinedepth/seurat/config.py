@@ -26,6 +26,7 @@ class SeuratConfig:
     # How it is run unless told otherwise
     iterations: int = 1  # K; what a short training is best spent on
     stride: int = 4  # S: frames between the starts of a chain's windows
+    both_ways: bool = True  # look at every window forwards and backwards
     support_grid: int = 14  # supporting tracks a side, seeded in each window's first frame
 
     @classmethod
@@ -40,6 +41,7 @@ class SeuratConfig:
             start_at_fit=False,
             motion_features=False,
             iterations=4,
+            both_ways=False,
             support_grid=24,
         )
 

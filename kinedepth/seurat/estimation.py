@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from kinedepth.seurat.looking import look
 from kinedepth.seurat.model import Seurat, Tracklets
 from kinedepth.seurat.windows import Window, WindowEstimate
 from kinedepth.tracks import Tracks
@@ -55,8 +56,11 @@ def estimate_windows(
         inputs = [queries.at(window.frames) for window in batch]
         around = [support[window] for window in batch]
         with torch.inference_mode():
-            estimate = network(
-                to_tracklets(inputs, size, device), to_tracklets(around, size, device), iterations
+            estimate = look(
+                network,
+                to_tracklets(inputs, size, device),
+                to_tracklets(around, size, device),
+                iterations,
             )
         for index, window in enumerate(batch):
             results[window].log_ratio[:] = estimate.log_ratio[index].cpu().numpy()
