@@ -154,10 +154,11 @@ def test_png_is_right_to_half_a_step_of_the_scale_it_records(tmp_path, kind, spa
 
 def test_png_tells_when_values_leave_the_range_that_was_announced(tmp_path):
     depth = some_depth()
-    depth[2, 3, 3] = 70
-    with pytest.warns(UserWarning, match="1 values of depth lie outside"):
+    depth[2, 3, 3:5] = 70, 0.0001
+    with pytest.warns(UserWarning, match="2 values of depth lie outside"):
         (path,) = write_all(tmp_path, depth, ["png16"], value_range=(0.5, 6))
-    assert load_depth_video(path).depth[2, 3, 3] == np.float32(65.535)
+    back = load_depth_video(path).depth[2, 3, 3:5]
+    np.testing.assert_allclose(back, [65.535, 0.001])  # Cut, but not taken for no value.
 
 
 def test_exr_names_its_channel_for_what_it_holds(tmp_path):

@@ -15,22 +15,20 @@ from kinedepth.exporting.depth_writer import DepthSettings
 
 
 class SoundTrack:
-    """Packets of one audio stream that belong to a stretch of the film, times counted from it.
+    """Packets of one audio stream from some time on, times counted from it.
 
-    Sound comes in packets (about 20 ms each), which are kept or left out as a whole: the cut is
-    right to half a packet at either end.
+    Sound comes in packets (about 20 ms each), which are kept or left out as a whole; cuts are
+    that coarse.
 
     Args:
         container: an open input; whoever opened it closes it.
         stream: the audio stream in it.
         start: seconds of the container's clock at which the film begins.
-        duration: of the film, in seconds.
     """
 
-    def __init__(self, container: Any, stream: Any, start: float, duration: float) -> None:
+    def __init__(self, container: Any, stream: Any, start: float) -> None:
         self.stream = stream
         self._start = start
-        self._duration = duration
         if start > 0:
             container.seek(int(start / stream.time_base), stream=stream)
         self._packets = self._wanted(container)
@@ -50,7 +48,7 @@ class SoundTrack:
             self._next = next(self._packets, None)
 
     def _wanted(self, container: Any) -> Iterator[tuple[float, Any]]:
-        """Yield (seconds into the film, packet) of the packets inside the film, in order."""
+        """Yield (seconds into the film, packet) from the film's beginning on, in order."""
         offset = round(self._start / self.stream.time_base)
         try:
             for packet in container.demux(self.stream):
@@ -60,8 +58,6 @@ class SoundTrack:
                 packet.dts = packet.pts  # Sound is stored in the order it is heard.
                 time = float(packet.pts * self.stream.time_base)
                 half = float((packet.duration or 0) * self.stream.time_base) / 2
-                if time + half >= self._duration:
-                    return
                 if time + half >= 0:
                     packet.pts = packet.dts = max(packet.pts, 0)
                     yield time, packet
@@ -98,10 +94,8 @@ def open_sound(settings: DepthSettings) -> Iterator[SoundTrack | None]:
             )
             yield None
             return
-        duration = settings.frames / settings.fps
-        yield SoundTrack(
-            container, stream, _first_picture(streams) + settings.audio_start, duration
-        )
+        start = _first_picture(streams) + settings.audio_start
+        yield SoundTrack(container, stream, start)
 
 
 def _first_picture(streams: Any) -> float:
