@@ -3,10 +3,12 @@
 frames -> tracker -> query tracks and supporting tracks of every window
        -> Seurat  -> log depth ratios in every window
        -> chained or fused over the video -> 3D tracks
+       -> anchored to depth from elsewhere, if there is any -> 3D tracks in one scale
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,13 +17,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from kinedepth.anchoring.anchor import Anchored, AnchorFit, check_fit
+from kinedepth.anchoring.sources import Anchor, AnchorSource, open_anchor
 from kinedepth.camera import DEFAULT_FIELD_OF_VIEW, Intrinsics
 from kinedepth.devices import find_device
 from kinedepth.errors import KinedepthError
 from kinedepth.exporting.summary import Stopwatch
-from kinedepth.seurat.checkpoint import load_checkpoint
+from kinedepth.seurat.checkpoint import load_checkpoint, read_calibration
 from kinedepth.seurat.config import SeuratConfig
 from kinedepth.seurat.estimation import estimate_windows
+from kinedepth.seurat.uncertainty import log_ratio_std
 from kinedepth.seurat.windows import Window, WindowEstimate, chain, fuse, plan_windows
 from kinedepth.tracking.base import Tracker, TrackingJob
 from kinedepth.tracking.registry import make_tracker
@@ -69,6 +74,8 @@ def lift(
     method: str = "fused",
     intrinsics: Intrinsics | tuple[float, float, float, float] | None = None,
     field_of_view: float | None = None,
+    anchor: Anchor | AnchorSource | None = None,
+    anchor_fit: AnchorFit = "robust",
     device: str = "auto",
     progress: StageProgress | None = None,
 ) -> Lifted:
@@ -86,12 +93,16 @@ def lift(
         intrinsics: ``(fx, fy, cx, cy)`` in pixels of the frame.
         field_of_view: degrees across the longer side, when the intrinsics are not known;
             the source's own intrinsics, then 60 degrees, are used if neither is given.
+        anchor: depth that gives the tracks one scale: "file:PATH", "rigid", the name of a depth
+            model, or depth itself (:func:`kinedepth.anchoring.open_anchor`).
+        anchor_fit: "robust" or "paper" (Eq. 10-11).
         device: "auto", "cpu", "cuda" or "mps".
         progress: told how far each stage is.
 
     Returns:
         Tracks whose depth is 1 at each one's query frame: a track's own scale is not observable
-        from its motion alone.
+        from its motion alone. With an anchor, tracks in one scale, unless ``facts["anchor"]``
+        gives a reason why it could not tell it, of which a warning tells as well.
 
     Raises:
         KinedepthError: anything wrong with the input, in one sentence.
@@ -99,10 +110,13 @@ def lift(
     watch = Stopwatch()
     if method not in WINDOW_STEPS:
         raise KinedepthError(f"Unknown method '{method}'; choose 'fused' or 'chained'.")
+    check_fit(anchor_fit)
     network = load_checkpoint(model, find_device(device))
     video = source if isinstance(source, Video) else load_video(source, frames)
     camera, camera_source = find_intrinsics(video, intrinsics, field_of_view)
     follower = make_tracker(tracker) if isinstance(tracker, str) else tracker
+    # Opened before the long work, so that an anchor that does not fit is told at once.
+    scale = None if anchor is None else open_anchor(anchor, video, device=find_device(device))
 
     with watch.stage("tracking"):
         config = network.config
@@ -121,13 +135,21 @@ def lift(
 
     with watch.stage("joining"):
         log_ratio = join(estimates, tracks, method)
+        std = log_ratio_std(estimates, log_ratio, tracks.query_frame, read_calibration(model))
 
     tracks_3d = Tracks3D(
         xyz=camera.unproject(tracks.xy, np.exp(log_ratio)).astype(np.float32),
         log_ratio=log_ratio,
         tracks=tracks,
         intrinsics=camera,
+        log_ratio_std=std,
     )
+    anchored = None
+    if scale is not None:
+        with watch.stage("anchoring"):
+            report = (lambda done, total: progress("anchoring", done, total)) if progress else None
+            anchored = scale.anchor(tracks_3d, video, anchor_fit, report)
+            tracks_3d = anchored.tracks
     facts = {
         "source": video.name,
         "frames": len(video),
@@ -140,9 +162,21 @@ def lift(
         "intrinsics": camera.as_vector().tolist(),
         "intrinsics_source": camera_source,
         "device": str(next(network.parameters()).device),
-        "scale": "each track has depth 1 at its query frame",
+        **_scale_facts(scale, anchored),
     }
     return Lifted(tracks_3d, video, dict(watch.seconds), facts)
+
+
+def _scale_facts(source: AnchorSource | None, anchored: Anchored | None) -> dict[str, Any]:
+    """What the summary says of the scale of depth."""
+    own = "each track has depth 1 at its query frame"
+    if source is None or anchored is None:
+        return {"scale": own}
+    facts = {"source": source.name, **anchored.facts, "reason": anchored.reason}
+    if anchored.reason:
+        warnings.warn(f"Depth stays relative: {anchored.reason}.", stacklevel=3)
+        return {"scale": own, "anchor": facts}
+    return {"scale": anchored.unit, "anchor": facts}
 
 
 def join(estimates: list[WindowEstimate], tracks: Tracks, method: str) -> NDArray[np.float32]:

@@ -132,13 +132,18 @@ class Tracks:
         return self.xy.shape[1]
 
 
+GUESSED_SCALE_STD = 10.0
+"""Stands for "not known" where a number has to be finite: a factor of more than 20,000."""
+
+
 @dataclass(frozen=True)
 class Tracks3D:
     """Lifted trajectories, in the camera frame of each time step.
 
     Attributes:
         xyz: ``(T, N, 3)`` float32; x right, y down, z forward. In metres when ``metric``,
-            otherwise in units in which each track has depth 1 at its query frame.
+            otherwise in units in which each track has depth 1 at its query frame or, where
+            tracks are anchored to depth without a unit, in one common, unknown unit.
         log_ratio: ``(T, N)`` float32, log of depth at t over depth at the track's query frame.
         tracks: the 2D trajectories these were lifted from.
         intrinsics: of the original frame.
@@ -147,6 +152,9 @@ class Tracks3D:
             frame; None where it is not known (tracks of an older file).
         extrinsics_w2c: ``(T, 4, 4)`` float32, world to camera, where the camera's motion is
             known; the world is the camera of the first frame.
+        log_scale_std: ``(N,)`` float32, standard error of the logarithm of each anchored track's
+            scale as the anchor's fit sees it, :data:`GUESSED_SCALE_STD` where the scale is a
+            guess from other tracks; None where tracks are not anchored.
     """
 
     xyz: NDArray[np.float32]
@@ -156,6 +164,7 @@ class Tracks3D:
     metric: bool = False
     log_ratio_std: NDArray[np.float32] | None = None
     extrinsics_w2c: NDArray[np.float32] | None = None
+    log_scale_std: NDArray[np.float32] | None = None
 
     @property
     def depth(self) -> NDArray[np.float32]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from kinedepth._terminal import StageProgress
 from kinedepth.commands._parsing import parse_intrinsics
 from kinedepth.errors import KinedepthError
+
+if TYPE_CHECKING:
+    from kinedepth.anchoring import AnchorSource
+    from kinedepth.video import Video
 
 
 def lift_command(
@@ -56,6 +61,29 @@ def lift_command(
         str | None,
         typer.Option(help="Which frames to use, start:stop[:step], e.g. 0:48 or ::2."),
     ] = None,
+    anchor: Annotated[
+        str | None,
+        typer.Option(
+            help="Depth that gives all tracks one scale: file:PATH (a .npz, or a folder of EXR "
+            "or 16-bit PNG files), rigid (parallax of a scene that stands still), or a depth "
+            "model, e.g. depth-anything-v2-metric-indoor-small (see kinedepth doctor)."
+        ),
+    ] = None,
+    anchor_fit: Annotated[
+        str,
+        typer.Option(
+            help="robust: one scale for a track, flicker of the anchor taken out; paper: one for "
+            "each stretch in which a track is seen."
+        ),
+    ] = "robust",
+    anchor_weights: Annotated[
+        Path | None,
+        typer.Option(help="Weights of the anchor's model that are here already, file or folder."),
+    ] = None,
+    accept_licence: Annotated[
+        bool,
+        typer.Option("--accept-licence", help="Agree to the licence of weights to download."),
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier run in the output folder.")
@@ -76,6 +104,11 @@ def lift_command(
     check_output_folder(output, overwrite)
     points = None if queries is None else parse_queries(queries, query_frame)
     clip = load_video(video, frames)
+    scale = None
+    if anchor is not None:
+        scale = _open_anchor(anchor, clip, anchor_weights, accept_licence, device)
+    elif anchor_weights is not None:
+        raise KinedepthError("--anchor-weights needs the name of a model in --anchor.")
     from kinedepth.lifting import lift
 
     with StageProgress() as stages:
@@ -88,6 +121,8 @@ def lift_command(
             method=method,
             intrinsics=camera,
             field_of_view=fov,
+            anchor=scale,
+            anchor_fit=anchor_fit,  # type: ignore[arg-type]  # lift checks it.
             device=device,
             progress=stages.report,
         )
@@ -102,10 +137,52 @@ def lift_command(
             "The camera is not known: a field of view of 60 degrees across the longer side is "
             "assumed. Give --fov or --intrinsics if you know better."
         )
-    if not lifted.tracks.metric:
-        typer.echo(
+    typer.echo(_about_depth(lifted.facts))
+    typer.echo(f"Wrote {', '.join(path.name for path in written)} to {output}.")
+    typer.echo(f"Look at it: kinedepth view {output}")
+
+
+def _open_anchor(
+    anchor: str, clip: Video, weights: Path | None, accept_licence: bool, device: str
+) -> AnchorSource:
+    """The anchor, its licence shown and agreed to where weights have to be downloaded."""
+    from kinedepth.anchoring import open_anchor
+    from kinedepth.dense.registry import DepthOptions
+    from kinedepth.devices import find_device
+    from kinedepth.hub import permission
+
+    if weights is not None and (anchor == "rigid" or anchor.startswith("file:")):
+        raise KinedepthError(f"--anchor {anchor} takes no weights; leave out --anchor-weights.")
+    ask = typer.confirm if sys.stdin.isatty() else None
+    return open_anchor(
+        anchor,
+        clip,
+        options=DepthOptions(weights=weights),
+        device=find_device(device),
+        permit=permission(accept_licence, ask),
+    )
+
+
+def _about_depth(facts: dict[str, Any]) -> str:
+    """What a user has to know about the depth that was found."""
+    anchor = facts.get("anchor")
+    if anchor is None:
+        return (
             "Depth is relative: without an anchor each track has a scale of its own, with "
             "depth 1 at its query frame."
         )
-    typer.echo(f"Wrote {', '.join(path.name for path in written)} to {output}.")
-    typer.echo(f"Look at it: kinedepth view {output}")
+    if anchor["reason"]:
+        return "Depth is relative: each track has depth 1 at its query frame."
+    sentences = [f"Depth is in {facts['scale']}, from {anchor['source']}."]
+    if anchor["tracks_without_depth"]:
+        sentences.append(
+            f"The anchor says nothing of {anchor['tracks_without_depth']} tracks; they are put at "
+            f"the depth of their neighbours."
+        )
+    if "field_of_view" in anchor and "assumed" in str(facts["intrinsics_source"]):
+        degrees = anchor["field_of_view"]
+        sentences.append(
+            f"The model estimates a field of view of {degrees:.0f} degrees: --fov {degrees:.0f} "
+            f"would use it."
+        )
+    return " ".join(sentences)

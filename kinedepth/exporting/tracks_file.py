@@ -13,6 +13,8 @@ key                   shape, type        meaning
 ``metric``            () bool            whether ``tracks_XYZ`` is in metres
 ``log_ratio_std``     (T, N) float32     standard deviation of ``log_ratio``; may be missing
 ``extrinsics_w2c``    (T, 4, 4) float32  world to camera, where known; may be missing
+``log_scale_std``     (N,) float32       standard error of the log scale of each track; only
+                                         where tracks are anchored
 ====================  =================  ==============================================
 """
 
@@ -40,7 +42,7 @@ _KEYS = (
     "image_size",
     "metric",
 )
-_OPTIONAL = ("log_ratio_std", "extrinsics_w2c")
+_OPTIONAL = ("log_ratio_std", "extrinsics_w2c", "log_scale_std")
 
 
 def save_tracks3d(path: str | Path, tracks3d: Tracks3D) -> None:
@@ -118,6 +120,7 @@ def _check(source: str, arrays: dict[str, NDArray]) -> None:
         "metric": (),
         "log_ratio_std": (frames, points),
         "extrinsics_w2c": (frames, 4, 4),
+        "log_scale_std": (points,),
     }
     for key, shape in shapes.items():
         if key not in arrays:
