@@ -537,6 +537,22 @@ def test_what_a_killed_run_left_is_cleared_away(tmp_path):
     assert names_in(tmp_path) == ["depth_png16"]
 
 
+def test_a_replacement_that_was_stopped_half_way_is_undone(tmp_path, monkeypatch):
+    (path,) = write_all(tmp_path, some_depth(), ["exr"])
+    rename = Path.rename
+
+    def stopped(self, target):
+        if self.name == ".tmp-depth_exr":
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        write_all(tmp_path, some_depth(seed=1), ["exr"], overwrite=True)
+    assert names_in(tmp_path) == ["depth_exr"]
+    np.testing.assert_array_equal(load_depth_video(path).depth, some_depth())
+
+
 def fill_the_disk_at(monkeypatch, call: int) -> None:
     """From the given call of a write on, no file takes any more bytes."""
     state = {"calls": 0}

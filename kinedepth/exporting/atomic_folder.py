@@ -50,6 +50,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
                 f"{path} is there already and holds other things than frames; move it away or "
                 f"choose another folder."
             )
+        _put_back(earlier, path)
         for leftover in (temporary, earlier):  # Of a run that was killed.
             if leftover.is_dir():
                 shutil.rmtree(leftover)
@@ -61,6 +62,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(earlier, ignore_errors=True)
     except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
+        _put_back(earlier, path)
         if disk_is_full(error):
             raise KinedepthError(
                 f"No space left on the disk while writing {path}; free some and run again."
@@ -71,3 +73,10 @@ def atomic_folder(path: Path) -> Iterator[Path]:
                 f"is yours to write to."
             ) from error
         raise
+
+
+def _put_back(earlier: Path, path: Path) -> None:
+    """Undo the first half of a replacement whose second half did not come."""
+    if earlier.is_dir() and not path.exists():
+        with contextlib.suppress(OSError):
+            earlier.rename(path)
