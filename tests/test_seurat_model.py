@@ -6,9 +6,16 @@ import pytest
 import torch
 
 from kinedepth.errors import KinedepthError
-from kinedepth.seurat.checkpoint import load_checkpoint, read_record, save_checkpoint
+from kinedepth.seurat.checkpoint import (
+    load_checkpoint,
+    read_calibration,
+    read_record,
+    save_checkpoint,
+    write_calibration,
+)
 from kinedepth.seurat.config import SeuratConfig
 from kinedepth.seurat.model import Seurat, Tracklets
+from kinedepth.seurat.uncertainty import Calibration
 
 TINY = SeuratConfig(name="tiny", width=32, heads=2, support_grid=6)
 TINY_PAPER = dataclasses.replace(SeuratConfig.paper(), name="tiny paper", width=32, heads=2)
@@ -135,3 +142,18 @@ class TestCheckpoints:
         save_checkpoint(tmp_path / "odd.safetensors", network, {})
         with pytest.raises(KinedepthError, match="do not fit the configuration"):
             load_checkpoint(str(tmp_path / "odd.safetensors"))
+
+
+def test_a_fitted_calibration_is_kept_with_the_weights(tmp_path):
+    path = tmp_path / "tiny.safetensors"
+    network = random_network(TINY)
+    save_checkpoint(path, network, {"steps": 3})
+    assert read_calibration(str(path)) == Calibration()
+    fitted = Calibration(offset=-0.7, path=0.9, disagreement=0.1, distance=0.2, hidden=0.3)
+    write_calibration(path, fitted)
+    assert read_calibration(str(path)) == fitted
+    assert read_record(path)[1]["steps"] == 3
+    after = load_checkpoint(str(path)).state_dict()
+    assert all(
+        torch.equal(after[key], value.half().float()) for key, value in network.state_dict().items()
+    )

@@ -16,6 +16,7 @@ from kinedepth.errors import KinedepthError
 from kinedepth.exporting.atomic import atomic_path
 from kinedepth.seurat.config import SeuratConfig
 from kinedepth.seurat.model import Seurat
+from kinedepth.seurat.uncertainty import Calibration
 
 _FORMAT = "kinedepth seurat 1"
 
@@ -82,6 +83,28 @@ def read_record(path: Path) -> tuple[SeuratConfig, dict[str, Any]]:
             f"{path} holds a configuration that this version does not know ({error})."
         ) from None
     return config, record
+
+
+def read_calibration(name: str) -> Calibration:
+    """How the errors of a shipped model or checkpoint are spread; rough if it was never fitted.
+
+    Raises:
+        KinedepthError: unknown name or unreadable file.
+    """
+    path = find_model(name)
+    _, record = read_record(path)
+    return Calibration(**record.get("calibration", {}))
+
+
+def write_calibration(path: Path, calibration: Calibration) -> None:
+    """Store a fitted calibration in the training record of a checkpoint."""
+    _, record = read_record(path)
+    with safe_open(path, "pt") as file:
+        metadata = dict(file.metadata())
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    record = record | {"calibration": dataclasses.asdict(calibration)}
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, metadata | {"training": json.dumps(record)})
 
 
 def load_checkpoint(name: str, device: torch.device | str = "cpu") -> Seurat:
