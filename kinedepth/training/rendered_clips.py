@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,6 +42,9 @@ SceneKind = Literal["static", "moving", "mixed"]
 
 _CLIPS_PER_SEED = 100_000
 """Distance between the seeds of the first clips of neighbouring sets, so that none is shared."""
+
+_FRAMES_TO_CHANGE = 16
+"""Shorter clips (stills, for training on single frames) are not asked to change depth."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +160,8 @@ def _render_clip(folder: Path, name: str, settings: dict[str, Any]) -> None:
     frames, width, height = settings["frames"], settings["width"], settings["height"]
     config = STATIC_SCENE_CONFIG if settings["static"] else CLIP_CONFIG
     rules = ClipRules.for_config(config)
+    if frames < _FRAMES_TO_CHANGE:
+        rules = replace(rules, changing=0.0, visible=(rules.visible[0], 1.0))
     with one_thread_an_operation():
         scenes, generator = find_scene(settings["seed"], frames, height / width, config, rules)
         rgb, depth = render_frames(generator, scenes, width, height, settings["richness"], None)

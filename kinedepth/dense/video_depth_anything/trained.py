@@ -61,8 +61,9 @@ def read_config(path: str | Path) -> VideoDepthConfig:
     Raises:
         KinedepthError: as :func:`load_trained`.
     """
+    metadata = _metadata(path)
     try:
-        return _config_of(json.loads(_metadata(path)["config"]))
+        return _config_of(json.loads(metadata["config"]))
     except (KeyError, ValueError, TypeError):
         raise KinedepthError(
             f"{path} does not say what network its weights are of; it was not written by "
