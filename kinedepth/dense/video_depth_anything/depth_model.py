@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from kinedepth.dense.base import FrameProgress
 from kinedepth.dense.scene_cuts import SceneCutDetector, find_scene_cuts, scenes_of
+from kinedepth.dense.video_depth_anything.aligned_streaming import AlignedDepthStream
 from kinedepth.dense.video_depth_anything.config import TEMPORAL_LENGTH
 from kinedepth.dense.video_depth_anything.inference import (
     RunPoint,
@@ -43,6 +44,8 @@ class VideoDepthAnythingModel:
             device has memory for.
         stream: give each frame's depth before the next frame is read, with the caches of
             ``streaming.DepthStream`` in place of windows.
+        align_stream: align a stream of relative depth to what it has shown, so that its scale
+            does not drift, see ``aligned_streaming``. Off by default, as published.
         scene_cuts: begin anew at every cut of the video, so that nothing is blended or aligned
             across it. Needs the extra ``scenes``. Each scene of relative depth then has a scale
             and a shift of its own. Off by default, as published.
@@ -66,6 +69,7 @@ class VideoDepthAnythingModel:
         window: int = TEMPORAL_LENGTH,
         windows_at_once: int | None = None,
         stream: bool = False,
+        align_stream: bool = False,
         scene_cuts: bool = False,
     ) -> None:
         check_usable(precision, network.device)
@@ -85,6 +89,7 @@ class VideoDepthAnythingModel:
             windows_at_once=windows_at_once,
         )
         self._stream = stream
+        self._align_stream = align_stream and network.config.output == "relative"
         self._scene_cuts = scene_cuts
         if scene_cuts:
             SceneCutDetector()  # Tells now, not after minutes, where it is not installed.
@@ -146,7 +151,7 @@ class VideoDepthAnythingModel:
             *(settings.input_size, settings.window),
             get_args(Strategy).index(settings.strategy),
             get_args(Precision).index(settings.precision),
-            *(int(self._stream), int(self._scene_cuts)),
+            *(int(self._stream), int(self._align_stream), int(self._scene_cuts)),
         )
 
     def _windowed(
@@ -167,7 +172,7 @@ class VideoDepthAnythingModel:
                 yield index, depth
 
     def _streamed(self, video: Video) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        stream = DepthStream(
+        stream = (AlignedDepthStream if self._align_stream else DepthStream)(
             self._network,
             video.height,
             video.width,
