@@ -47,7 +47,7 @@ class TestGoingOn:
             ({"window": 12, "windows_at_once": 3}, [13, 40]),
             ({"strategy": "overlap", "window": 12}, [12, 33]),
             ({"strategy": "none", "window": 16}, [17]),
-            ({"stream": True}, [7]),
+            ({"stream": True, "align_stream": True}, [30]),
         ],
     )
     def test_a_run_that_was_stopped_gives_the_same_to_the_last_bit(self, options, stops):

@@ -103,8 +103,8 @@ class TestWindows:
 
     def test_depth_comes_in_order_and_early(self):
         video = Counted(moving_picture(120))
-        ahead = []
-        for depth in stream_depth(tiny_network(), video, WindowedInference(input_size=42)):
+        ahead, settings = [], WindowedInference(input_size=42, frames_at_once=1)
+        for depth in stream_depth(tiny_network(), video, settings):
             assert depth.dtype == np.float32
             ahead.append(video.given - len(ahead) - 1)
         assert len(ahead) == 120
@@ -113,9 +113,9 @@ class TestWindows:
         assert min(ahead[:-8]) == 8
 
     def test_features_of_no_more_frames_than_a_window_and_its_memory_are_held(self):
-        held = []
+        held, settings = [], WindowedInference(input_size=42, frames_at_once=1)
         video = Video.from_array(moving_picture(150, 42, 42))
-        for _ in stream_depth(tiny_network(), video, WindowedInference(input_size=42)):
+        for _ in stream_depth(tiny_network(), video, settings):
             if len(held) % 10 == 0:
                 held.append(sum(type(thing) is FrameFeatures for thing in gc.get_objects()))
             else:

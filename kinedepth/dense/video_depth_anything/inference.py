@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from kinedepth.dense.video_depth_anything.config import TEMPORAL_LENGTH
+from kinedepth.dense.video_depth_anything.config import PATCH, TEMPORAL_LENGTH
 from kinedepth.dense.video_depth_anything.model import VideoDepth
 from kinedepth.dense.video_depth_anything.precision import Precision, autocast, check_precision
 from kinedepth.dense.video_depth_anything.preprocessing import DEFAULT_INPUT_SIZE, network_size
@@ -32,8 +32,10 @@ from kinedepth.dense.video_depth_anything.windows import (
 from kinedepth.depth import DepthVideo
 from kinedepth.errors import KinedepthError
 
-# One after the other a CPU is no slower, as its caches hold the maps of one frame only.
-_FRAMES_AT_ONCE = {"cuda": 16, "mps": 4, "cpu": 1}
+_FRAMES_AT_ONCE = {"cuda": 16, "mps": 4}
+# A CPU is fastest while a pass fits its caches: some hundred patches in the encoder, and in the
+# last part of the head, whose maps are large, a single frame.
+_PATCHES_AT_ONCE, _MOST_FRAMES_AT_ONCE = 800, 8
 # Of the memory that is free on a GPU, for further windows beside the first.
 _SHARE_OF_FREE_MEMORY = 0.5
 _MOST_WINDOWS_AT_ONCE = 4
@@ -49,15 +51,17 @@ class WindowedInference:
         input_size: pixels of the short side in the network; 518 as in training.
         precision: of the network but for its last layers, which are always float32.
         frames_at_once: frames that pass the encoder, and the last part of the head, together;
-            None for what suits the device. It changes time and memory, not the result.
+            None for what suits the device and the size. It changes time and memory, not the
+            result.
         windows_at_once: windows that pass the temporal modules together; None for 1, or on a
             CUDA device as many as fit into half of the memory that the first one left free, up
             to 4. It changes time and memory, not the result.
         refine_tail: run a last window that has no new frame to show, but blends into up to
             seven frames that the window before has shown already. As published; without it the
             end comes sooner and a little different.
-        as_published: encode all frames of every window again and finish every slot, padding
-            and all, as the published code does. The result is the same; it is there to compare.
+        as_published: encode all frames of every window again, the whole window together, and
+            finish every slot, padding and all, as the published code does. The result is the
+            same; it is there to compare.
     """
 
     strategy: Strategy = "keyframes"
@@ -133,13 +137,14 @@ class WindowedDepth:
         start: RunPoint | None = None,
     ) -> None:
         device = network.device
+        size = network_size(video.height, video.width, settings.input_size)
         self._network = network
         self._settings = settings
         self._length = len(video)
         self._start = start or RunPoint(
             window=0,
             frames_done=0,
-            frames_at_once=settings.frames_at_once or _FRAMES_AT_ONCE.get(device.type, 1),
+            frames_at_once=settings.frames_at_once or _frames_at_once(device, size),
             windows_at_once=settings.windows_at_once or 1,
         )
         self._align = network.config.output == "relative" and settings.strategy != "none"
@@ -147,9 +152,10 @@ class WindowedDepth:
             network,
             video,
             settings.plan,
-            network_size(video.height, video.width, settings.input_size),
+            size,
             autocast(device, settings.precision),
-            self._start.frames_at_once,
+            frames_at_once=self._start.frames_at_once,
+            decoded_at_once=settings.frames_at_once or _FRAMES_AT_ONCE.get(device.type, 1),
             encode_once=not settings.as_published,
         )
         self._before = self._start
@@ -249,6 +255,14 @@ def estimate_depth(
     for index, depth in enumerate(stream_depth(network, video, settings)):
         out[index] = depth
     return DepthVideo(out, network.config.kind, video.fps)
+
+
+def _frames_at_once(device: torch.device, size: tuple[int, int]) -> int:
+    """Frames of a size in the network that best pass the encoder together."""
+    patches = size[0] * size[1] // PATCH**2
+    if device.type in _FRAMES_AT_ONCE:
+        return _FRAMES_AT_ONCE[device.type]
+    return max(1, min(_MOST_FRAMES_AT_ONCE, _PATCHES_AT_ONCE // patches))
 
 
 def _windows_that_fit(device: torch.device) -> int:

@@ -47,8 +47,10 @@ class WindowRun:
         plan: of the windows.
         size: rows and columns of frames in the network.
         autocast: makes the context in which the network runs.
-        frames_at_once: frames that pass the encoder, and the last part of the head, together.
-        encode_once: keep features; otherwise every window encodes its frames again.
+        frames_at_once: frames that are read, and pass the encoder, together.
+        decoded_at_once: frames that pass the last part of the head together.
+        encode_once: keep features; otherwise every window prepares and encodes its frames
+            again, all together.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class WindowRun:
         size: tuple[int, int],
         autocast: Callable[[], torch.autocast],
         frames_at_once: int,
+        decoded_at_once: int,
         encode_once: bool = True,
     ) -> None:
         self._network = network
@@ -69,12 +72,13 @@ class WindowRun:
         self._size = size
         self._autocast = autocast
         self._at_once = frames_at_once
+        self._decoded_at_once = decoded_at_once
         self._encode_once = encode_once
         self._blocks: Iterator[tuple[int, NDArray[np.uint8]]] | None = None
         self._read = 0
         # By frame, either of the two: what the frame gives to any window, or the image.
         self._features: dict[int, FrameFeatures] = {}
-        self._images: dict[int, Tensor] = {}
+        self._images: dict[int, NDArray[np.uint8]] = {}
 
     @torch.inference_mode()
     def depth(
@@ -112,8 +116,8 @@ class WindowRun:
     ) -> dict[int, Tensor]:
         """Depth ``(rows, columns)`` at the size of the network, by position in ``features``."""
         decoded: dict[int, Tensor] = {}
-        for start in range(0, len(wanted), self._at_once):
-            some = wanted[start : start + self._at_once]
+        for start in range(0, len(wanted), self._decoded_at_once):
+            some = wanted[start : start + self._decoded_at_once]
             depth = self._network.head.decode(
                 mixed[some],
                 torch.cat([features[position].fine for position in some]),
@@ -126,12 +130,9 @@ class WindowRun:
     def _slot_features(self, window: Window) -> list[FrameFeatures]:
         if self._encode_once:
             return [self._features[frame] for frame in window.frames]
-        features: list[FrameFeatures] = []
-        for start in range(0, len(window.frames), self._at_once):
-            some = window.frames[start : start + self._at_once]
-            images = torch.stack([self._images[frame] for frame in some])
-            features += self._network.frame_features(images.to(self._device)).split()
-        return features
+        frames = np.stack([self._images[frame] for frame in window.frames])
+        images = prepare_frames(frames, self._size)
+        return self._network.frame_features(images.to(self._device)).split()
 
     def _forget(self, window: Window) -> None:
         """Drop what neither this window nor a later one shows."""
@@ -166,14 +167,14 @@ class WindowRun:
             self._read += len(frames)
 
     def _take(self, first: int, frames: NDArray[np.uint8]) -> None:
-        images = prepare_frames(frames, self._size)
         indices = range(first, first + len(frames))
         if self._encode_once:
+            images = prepare_frames(frames, self._size)
             with self._autocast():
                 features = self._network.frame_features(images.to(self._device))
             self._features.update(zip(indices, features.split(), strict=True))
         else:
-            self._images.update(zip(indices, images, strict=True))
+            self._images.update(zip(indices, frames, strict=True))
 
 
 class _AtFrameSize(Mapping[int, NDArray[np.float32]]):
