@@ -72,7 +72,12 @@ def eval_depth_command(
     from kinedepth.evaluation.depth_benchmark import score_dataset
     from kinedepth.evaluation.depth_datasets import load_dataset, recognise_dataset
     from kinedepth.evaluation.depth_predictions import describe_problems
-    from kinedepth.evaluation.depth_tables import check_output, score_table, write_scores
+    from kinedepth.evaluation.depth_tables import (
+        check_output,
+        describe_protocol,
+        score_table,
+        write_scores,
+    )
 
     if output is not None:
         check_output(output)
@@ -92,6 +97,7 @@ def eval_depth_command(
         )
     if scores.left_out:
         say(f"warning: left out of the mean, {describe_problems(scores.left_out)}.")
+    typer.echo(describe_protocol(scores))
     _print(score_table(scores))
     if output is not None:
         write_scores(scores, output)

@@ -40,7 +40,7 @@ def score_table(scores: BenchmarkScores) -> Table:
     from rich.table import Table
 
     shown = [name for name in METRICS if scores.mean[name] is not None]
-    table = Table(title=_title(scores), title_justify="left")
+    table = Table()
     table.add_column("clip", no_wrap=True)
     table.add_column("frames", justify="right")
     for name in shown:
@@ -78,7 +78,8 @@ def check_output(path: str | Path) -> None:
         raise KinedepthError(f"There is no folder {path.parent} to write {path.name} into.")
 
 
-def _title(scores: BenchmarkScores) -> str:
+def describe_protocol(scores: BenchmarkScores) -> str:
+    """What was scored and how, in one line to stand above the table."""
     protocol = "as published" if scores.published else "TAE with z-buffer"
     alignment = _alignment(scores)
     named = f"alignment: {alignment}" if alignment else "alignment: see the clip"

@@ -35,7 +35,8 @@ point's is taken. Occlusion is tested against the points within one cell of pixe
 which closes gaps between them up to a magnification of 3; a point counts as hidden if it is
 farther than the nearest of those by ``EDGE``, so occluders nearer to what they hide than that
 are not seen, and a plane so oblique that it changes by ``EDGE`` within two pixels hides its own
-far side (``coverage`` tells how much is compared).
+far side (``coverage`` tells how much is compared). What only the other frame shows cannot be
+known to hide a point, and counts as error, as it does when published.
 """
 
 from __future__ import annotations
