@@ -11,10 +11,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import numpy as np
 from _report import write_results
 from ratio_accuracy import CLIP_SEED
 
-from kinedepth.evaluation.tapvid3d_files import find_clips
+from kinedepth.evaluation.tapvid3d_clips import load_prediction, load_truth
+from kinedepth.evaluation.tapvid3d_files import ClipFile, find_clips
 from kinedepth.evaluation.tapvid3d_scaling import Scaling
 from kinedepth.evaluation.tapvid3d_split import score_split
 from kinedepth.evaluation.tapvid3d_tables import format_table
@@ -23,14 +25,16 @@ from kinedepth.prediction.split import predict_split
 from kinedepth.synthesis.clip_files import write_clips
 
 METHODS = {
-    "constant depth + flow": ("constant", "flow"),
-    "density, Eq. 4 + flow": ("density", "flow"),
+    "constant depth + flow": ("constant", "flow tracks"),
+    "density, Eq. 4 + flow": ("density", "flow tracks"),
     "kinedepth small + flow": ("seurat", "flow"),
-    "constant depth + oracle tracker": ("constant", "oracle"),
-    "kinedepth small + oracle tracker": ("seurat", "oracle"),
-    "oracle depth + flow": ("oracle", "flow"),
+    "oracle depth + flow": ("oracle", "flow tracks"),
+    "constant depth + oracle tracker": ("constant", "true tracks"),
+    "density, Eq. 4 + oracle tracker": ("density", "true tracks"),
+    "kinedepth small + oracle tracker": ("seurat", "true tracks"),
 }
-"""Depth and tracker of each row."""
+"""Depth and tracker of each row. "flow tracks" are those of kinedepth's own row, taken over: the
+same 2D tracks under every depth. With tracks from files these are each other's neighbours."""
 
 SCALINGS: tuple[Scaling, ...] = ("per_trajectory", "affine")
 
@@ -44,10 +48,19 @@ def main() -> None:
     write_clips(arguments.clips_folder, arguments.clips, frames=48, seed=CLIP_SEED, tracks=512)
     clips = find_clips(arguments.clips_folder)[: arguments.clips]
 
+    base = arguments.predictions_folder
+    base.mkdir(parents=True, exist_ok=True)
+    predict_split(clips, base / "seurat_flow", make_method())
+    save_tracks(clips, base / "seurat_flow", base / "flow_tracks")
+    trackers = {
+        "flow": "flow",
+        "flow tracks": f"file:{base}/flow_tracks/{{clip}}.npz",
+        "true tracks": f"file:{arguments.clips_folder}/{{clip}}.npz",
+    }
     rows = []
-    for name, (depth, tracker) in METHODS.items():
-        folder = arguments.predictions_folder / f"{depth}_{tracker}"
-        folder.parent.mkdir(parents=True, exist_ok=True)
+    for name, (depth, kind) in METHODS.items():
+        tracker = trackers[kind]
+        folder = base / f"{depth}_{kind.replace(' ', '_')}"
         outcome = predict_split(clips, folder, make_method(depth, tracker))
         if outcome.failed:
             raise SystemExit(f"failed: {outcome.failed}")
@@ -59,6 +72,20 @@ def main() -> None:
         for scaling, table in zip(SCALINGS, zip(*rows, strict=True), strict=True)
     }
     print("written:", write_results("tapvid3d_rendered", figures).name)
+
+
+def save_tracks(clips: list[ClipFile], predictions: Path, folder: Path) -> None:
+    """The 2D tracks under 3D predictions, as files that ``file:PATH`` reads."""
+    folder.mkdir(exist_ok=True)
+    for clip in clips:
+        truth = load_truth(clip.path)
+        prediction = load_prediction(predictions / clip.place, truth)
+        np.savez_compressed(
+            folder / clip.place,
+            tracks_xy=truth.intrinsics.project(prediction.xyz),
+            visibility=prediction.visible,
+            queries_xyt=truth.queries_xyt,
+        )
 
 
 if __name__ == "__main__":

@@ -439,6 +439,8 @@ def test_tracks_made_elsewhere_are_taken_clip_by_clip(kine, data, tmp_path):
     assert done.code == 0
     truth, found = load_truth(data / PLACES[2]), load_prediction(tmp_path / "p" / PLACES[2])
     np.testing.assert_allclose(found.xyz, truth.xyz, rtol=1e-4, atol=1e-4)
+    crowding = make_method("density", spec).predict(BenchmarkClip(find_clips(data)[2]))
+    assert np.median(crowding.xyz[-1, :, 2]) < 0.95
     fewer = tmp_path / "tracks" / PLACES[0]
     np.savez(fewer, tracks_xy=np.ones((FRAMES, 3, 2)), visibility=np.ones((FRAMES, 3)))
     short = run_split(kine, data, tmp_path / "q", "--depth", "oracle", "--tracker", spec)
@@ -505,7 +507,6 @@ def test_a_dense_model_is_read_frame_by_frame(data):
         (("--tracker", "file:tracks.npz"), "put {clip} where"),
         (("--depth", "sorcery"), "no depth called 'sorcery'"),
         (("--depth", "files:depth.npz"), "put {clip} where"),
-        (("--depth", "density", "--tracker", "file:{clip}.npz"), "supporting tracks"),
         (("--depth", "constant", "--anchor", "zoedepth"), "leave out --anchor"),
         (("--anchor-fit", "robust"), "give --anchor, too"),
         (("--model", "nothing"), "Unknown model 'nothing'"),

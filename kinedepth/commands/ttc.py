@@ -38,7 +38,7 @@ def ttc_command(
     ] = None,
     window: Annotated[
         float, typer.Option(help="Seconds over which the closing rate is read.")
-    ] = 0.3,
+    ] = 0.25,
     frames: Annotated[
         str | None,
         typer.Option(help="Which frames to use, start:stop[:step], e.g. 0:48 or ::2."),

@@ -137,19 +137,14 @@ class DensityMethod:
     """The paper's hand-crafted baseline (Eq. 1-4) in the windows that ``lift`` looks through.
 
     Args:
-        tracker: see :func:`kinedepth.prediction.trackers.tracker_for`; it has to follow points
-            of our choosing.
+        tracker: see :func:`kinedepth.prediction.trackers.tracker_for`. Tracks from a file are each
+            other's neighbours; other trackers follow a grid of supporting points besides.
         method: how windows are joined, fused or chained.
     """
 
     def __init__(self, tracker: str = "flow", method: str = "fused") -> None:
         check_tracker(tracker)
         _check_method(method)
-        if tracker.startswith("file:"):
-            raise KinedepthError(
-                "Density needs supporting tracks besides the queries, which a file of tracks "
-                "does not hold; choose another tracker."
-            )
         self._tracker, self._method = tracker, method
         self.settings = {"depth": "density", "tracker": tracker, "method": method}
 
@@ -162,15 +157,20 @@ class DensityMethod:
         jobs = [TrackingJob(clip.queries, range(len(video)))]
         jobs += [TrackingJob(Queries(seeds, np.array(w.start)), w.frames) for w in windows]
         report = None if progress is None else lambda done, all_: progress("tracking", done, all_)
-        found = dict(tracker_for(self._tracker, clip).track(video, jobs, report))
+        tracker = tracker_for(self._tracker, clip)
+        own_points = getattr(tracker, "seeds_own_points", False)
+        found = dict(tracker.track(video, jobs, report))
         tracks = found[0]
+        check_count(clip, len(tracks), self._tracker)
         estimates = []
         for index, window in enumerate(windows, start=1):
             queries = tracks.at(window.frames)
             near, around = (
                 to_tracklets([each], size, torch.device("cpu")) for each in (queries, found[index])
             )
-            log_ratio = density_log_ratio(near.position, around.position, around.visible)[0]
+            log_ratio = density_log_ratio(
+                near.position, around.position, around.visible, exclude_self=own_points
+            )[0]
             scale = np.full(queries.visible.shape, _CERTAIN, np.float32)
             estimates.append(WindowEstimate(window, log_ratio.numpy(), scale, queries.visible))
         joined = (fuse if self._method == "fused" else chain)(estimates, len(video))
