@@ -53,7 +53,7 @@ def estimate_depth(
         progress: told how many frames are done.
         options: for a model given by name, see
             :class:`kinedepth.dense.registry.DepthOptions`: weights (a file that is here
-            already), input_size, precision, strategy, window, stream, scene_cuts.
+            already), input_size, precision, strategy, window, stream, align_stream, scene_cuts.
 
     Returns:
         The depth. Up to 256 MiB it lies in memory; more is a read-only memory map, of

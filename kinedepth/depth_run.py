@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import shutil
 import time
 from collections.abc import Callable, Collection, Generator, Iterator
 from dataclasses import dataclass, field
@@ -22,6 +21,13 @@ from numpy.typing import NDArray
 
 import kinedepth
 from kinedepth import hub
+from kinedepth._depth_run_folder import (
+    UNFINISHED,
+    check_run_folder,
+    check_same_run,
+    missing_space,
+    remove_earlier,
+)
 from kinedepth.camera import Intrinsics
 from kinedepth.dense.base import DepthModel, ResumableDepthModel
 from kinedepth.dense.registry import (
@@ -34,19 +40,15 @@ from kinedepth.dense.registry import (
 )
 from kinedepth.dense.store import DepthStore
 from kinedepth.errors import KinedepthError
-from kinedepth.exporting.atomic import RUN_FILES, disk_is_full
-from kinedepth.exporting.atomic_folder import is_folder_of_frames
+from kinedepth.exporting.atomic import disk_is_full
 from kinedepth.exporting.depth_colours import DepthRangeMeter, DepthRanges
-from kinedepth.exporting.depth_outputs import DEPTH_OUTPUTS, DepthOutputs
+from kinedepth.exporting.depth_outputs import DepthOutputs
 from kinedepth.exporting.stereo import StereoSettings
 from kinedepth.exporting.summary import Stopwatch, write_summary
 from kinedepth.video import Video
 
 if TYPE_CHECKING:
     import torch
-
-UNFINISHED = ".unfinished-depth"
-"""Folder inside the output folder that holds what is done of a run."""
 
 _CHUNK_BYTES = 64 * 2**20
 _CHUNK_SECONDS = 30.0
@@ -159,6 +161,10 @@ class DepthRun:
         weights = find_weights(self.model, self.options, self.permit)
         store = self._find_store(weights, resume)
         resumed_at = store.frames_done
+        # A full disk costs nothing but time; still, better known now.
+        too_little = missing_space(self.folder, self._bytes_to_come(store))
+        if too_little:
+            self.tell(too_little)
         try:
             watch = Stopwatch()
             if store.frames_done < len(self.video):
@@ -183,7 +189,7 @@ class DepthRun:
         header = self._header(weights)
         if resume and DepthStore.is_at(work):
             store = DepthStore.open(work)
-            _check_same(store.header, header, self.folder)
+            check_same_run(store.header, header, self.folder)
             return store
         if resume:
             self.tell(f"{self.folder} holds nothing to go on with; starting at frame 0.")
@@ -214,6 +220,13 @@ class DepthRun:
         files = sorted(path for path in weights.rglob("*") if path.is_file())
         listing = "\n".join(f"{path.relative_to(weights)} {path.stat().st_size}" for path in files)
         return hashlib.sha256(listing.encode()).hexdigest()
+
+    def _bytes_to_come(self, store: DepthStore) -> int:
+        """What the rest of the depth takes, and its copy in the format that keeps it whole."""
+        frame = 4 * self.video.width * self.video.height
+        copies = sum(name in ("npz", "exr") for name in self.outputs.formats)
+        share = copies / 2 if self.outputs.half else copies
+        return round(frame * (len(self.video) - store.frames_done + share * len(self.video)))
 
     def _estimate(self, store: DepthStore, weights: Path) -> None:
         model = load_depth_model(self.model, weights, self.options, self.device)
@@ -259,7 +272,7 @@ class DepthRun:
                 outputs.write(index, next(images) if images else None, depth)
                 self.progress("writing", index + 1, len(self.video))
         written = [path.name for path in outputs.paths]
-        _remove_earlier(self.folder, written)
+        remove_earlier(self.folder, written)
         return written
 
     def _images(self) -> Iterator[NDArray[np.uint8]]:
@@ -303,43 +316,6 @@ class DepthRun:
         return None
 
 
-def check_run_folder(folder: Path, resume: bool, overwrite: bool) -> None:
-    """Raise unless a run may begin, or go on, in ``folder``; change nothing.
-
-    Raises:
-        KinedepthError: the folder is a file, or holds a run that is neither to be resumed nor
-            to be replaced.
-    """
-    if resume and overwrite:
-        raise KinedepthError("Either --resume a run or --overwrite it, not both.")
-    if folder.exists() and not folder.is_dir():
-        raise KinedepthError(f"{folder} is a file; give a folder to write the results into.")
-    unfinished = DepthStore.is_at(folder / UNFINISHED)
-    if overwrite or (unfinished and resume):
-        return
-    if unfinished:
-        raise KinedepthError(
-            f"{folder} holds an unfinished run; add --resume to go on with it, or --overwrite to "
-            f"begin anew."
-        )
-    earlier = [name for name in (*RUN_FILES, *DEPTH_OUTPUTS) if (folder / name).exists()]
-    if earlier:
-        raise KinedepthError(
-            f"{folder} already holds {earlier[0]} of an earlier run; choose another folder or "
-            f"add --overwrite."
-        )
-
-
-def _remove_earlier(folder: Path, written: list[str]) -> None:
-    """Remove what an earlier run wrote and this one did not: it would look like a part of it."""
-    for name in {*RUN_FILES, *DEPTH_OUTPUTS} - set(written):
-        path = folder / name
-        if is_folder_of_frames(path):
-            shutil.rmtree(path)
-        elif path.is_file():
-            path.unlink()
-
-
 def _predict(
     model: DepthModel,
     video: Video,
@@ -351,23 +327,3 @@ def _predict(
         yield from model.predict(video, progress)
     else:
         yield from cast(ResumableDepthModel, model).predict(video, progress, resume=state)
-
-
-def _check_same(before: dict[str, Any], now: dict[str, Any], folder: Path) -> None:
-    """Raise unless the unfinished run was made as this one would be."""
-    hint = "repeat its settings, or begin anew with --overwrite"
-    for key, what in (("video", "of another video"), ("weights", "with other weights")):
-        if before[key] != now[key]:
-            raise KinedepthError(f"The unfinished run in {folder} was made {what}; {hint}.")
-    for key in ("model", "device", "kinedepth"):
-        if before[key] != now[key]:
-            raise KinedepthError(
-                f"The unfinished run in {folder} was made with {key} {before[key]}, not "
-                f"{now[key]}; {hint}."
-            )
-    for key in sorted({*before["options"], *now["options"]}):
-        was, is_now = (run["options"].get(key, "its default") for run in (before, now))
-        if was != is_now:
-            raise KinedepthError(
-                f"The unfinished run in {folder} was made with {key} {was}, not {is_now}; {hint}."
-            )

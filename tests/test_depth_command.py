@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from vda_reference import TINY, deterministic_weights, moving_picture, tiny_netw
 
 import kinedepth
 from kinedepth import depth_run, hub
+from kinedepth._depth_run_folder import UNFINISHED
 from kinedepth.cli import main
 from kinedepth.dense import registry
 from kinedepth.dense.registry import DepthModelEntry, DepthOptions, make_depth_model
@@ -26,7 +28,6 @@ from kinedepth.dense.video_depth_anything import loading
 from kinedepth.dense.video_depth_anything.checkpoint import published_shapes, published_state
 from kinedepth.dense.video_depth_anything.trained import save_trained
 from kinedepth.depth_files import load_depth_video
-from kinedepth.depth_run import UNFINISHED
 from kinedepth.errors import KinedepthError
 from kinedepth.exporting import depth_outputs
 from kinedepth.exporting.video_writer import VideoWriter
@@ -247,6 +248,7 @@ import sys, time
 sys.path.insert(0, sys.argv[1])
 from vda_reference import TINY
 from kinedepth import depth_run
+from kinedepth._depth_run_folder import UNFINISHED
 from kinedepth.cli import main
 from kinedepth.dense.store import DepthStore
 from kinedepth.dense.video_depth_anything import loading
@@ -327,6 +329,14 @@ def test_a_disk_that_fills_while_the_results_are_written_costs_no_frame(
     monkeypatch.setattr(depth_run, "load_depth_model", not_again)
     assert depth("--resume").code == 0
     assert len(load_depth_video(tmp_path / "out")) == FRAMES
+
+
+def test_too_little_space_is_told_before_the_work(depth, monkeypatch):
+    usage = shutil.disk_usage("/")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
+    outcome = depth("--frames", ":4")
+    assert outcome.code == 0
+    assert "needs about 0.0 GB" in outcome.err.splitlines()[0]
 
 
 @pytest.fixture
@@ -500,6 +510,7 @@ def test_an_unknown_model_is_told_with_all_names(depth):
         (("--precision", "float8"), "Unknown precision 'float8'"),
         (("--strategy", "best"), "Unknown strategy 'best'"),
         (("--stream", "--strategy", "none"), "stream has no windows"),
+        (("--align-stream",), "Only a stream can be aligned"),
         (("--device", "abacus"), "Unknown device"),
         (("--point-clouds", "99"), "frames from 0 to 39"),
         (("--fov", 60), "for --point-clouds only"),

@@ -73,6 +73,10 @@ def depth_command(
     stream: Annotated[
         bool, typer.Option("--stream", help="Frame by frame without looking ahead, as if live.")
     ] = False,
+    align_stream: Annotated[
+        bool,
+        typer.Option("--align-stream", help="Keep a stream's scale from drifting."),
+    ] = False,
     scene_cuts: Annotated[
         bool, typer.Option("--scene-cuts", help="Begin anew at every cut of the video.")
     ] = False,
@@ -124,8 +128,9 @@ def depth_command(
     Writes what --format names (depth.npz, depth.mp4, depth_png16, depth_exr) and summary.json,
     at the size and frame rate of the input. A run that was stopped goes on with --resume.
     """
+    from kinedepth._depth_run_folder import check_run_folder
     from kinedepth.dense.registry import DepthOptions, check_options
-    from kinedepth.depth_run import DepthRun, OutputChoice, check_run_folder
+    from kinedepth.depth_run import DepthRun, OutputChoice
     from kinedepth.exporting.depth_outputs import check_formats
 
     options = DepthOptions(
@@ -134,6 +139,7 @@ def depth_command(
         precision=precision,
         strategy=strategy,
         stream=stream or None,
+        align_stream=align_stream or None,
         scene_cuts=scene_cuts or None,
     )
     check_options(model, options)

@@ -36,6 +36,7 @@ class DepthOptions:
         strategy: how windows of a long video are tied together: keyframes, overlap or none.
         window: frames in a window.
         stream: frame by frame without looking ahead, as for a live camera.
+        align_stream: align a stream to what it has shown, so that its scale does not drift.
         scene_cuts: begin anew at every cut of the video.
     """
 
@@ -45,6 +46,7 @@ class DepthOptions:
     strategy: str | None = None
     window: int | None = None
     stream: bool | None = None
+    align_stream: bool | None = None
     scene_cuts: bool | None = None
 
     @classmethod
@@ -101,8 +103,18 @@ class DepthModelEntry:
 
 
 def _video_depth_anything(kind: DepthKind) -> DepthModelEntry:
-    options = ("input_size", "precision", "strategy", "window", "stream", "scene_cuts")
+    network = ("input_size", "precision")
+    options = (*network, "strategy", "window", "stream", "align_stream", "scene_cuts")
     return DepthModelEntry("kinedepth.dense.video_depth_anything.loading:load", kind, options)
+
+
+def _per_frame(kind: DepthKind, *options: str) -> DepthModelEntry:
+    return DepthModelEntry("kinedepth.dense.per_frame:load", kind, options, per_frame=True)
+
+
+def _depth_anything_v2(kind: DepthKind, infix: str = "") -> dict[str, DepthModelEntry]:
+    entry = _per_frame(kind, "input_size", "precision")
+    return {f"depth-anything-v2-{infix}{size}": entry for size in ("small", "base", "large")}
 
 
 DEPTH_MODELS: dict[str, DepthModelEntry] = {
@@ -115,6 +127,11 @@ DEPTH_MODELS: dict[str, DepthModelEntry] = {
     # Trained with this package: nothing is published, so these need weights.
     "vda": _video_depth_anything("affine_invariant_disparity"),
     "vda-metric": _video_depth_anything("metric"),
+    **_depth_anything_v2("metric", "metric-indoor-"),
+    **_depth_anything_v2("metric", "metric-outdoor-"),
+    **_depth_anything_v2("affine_invariant_disparity"),
+    "zoedepth": _per_frame("metric", "input_size", "precision"),
+    "depth-pro": _per_frame("metric", "precision"),
 }
 """What each name stands for."""
 

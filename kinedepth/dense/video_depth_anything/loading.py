@@ -55,6 +55,8 @@ def load(
                     f"A stream has no windows, so the option {option} has no effect; leave it or "
                     f"stream out."
                 )
+    elif asked.get("align_stream"):
+        raise KinedepthError("Only a stream can be aligned to what it has shown; ask for stream.")
     config = _trained_config(name, weights) if name in TRAINED else CONFIGS[name]
     network = load_published(weights, config, device)
     return VideoDepthAnythingModel(network, name=name, **asked)
