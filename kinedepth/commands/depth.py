@@ -48,7 +48,10 @@ def depth_command(
     ] = "vda-small",
     weights: Annotated[
         Path | None,
-        typer.Option(help="Weights that are here already (.pth or .safetensors); no download."),
+        typer.Option(
+            help="Weights that are here already: a .pth or .safetensors file, or the folder of "
+            "a model of several files. Nothing is downloaded then."
+        ),
     ] = None,
     accept_licence: Annotated[
         bool,
