@@ -207,10 +207,11 @@ def _systematic(
 ) -> NDArray[np.float64]:
     """``(T, N)`` 1 / s: error of the ratio's change over each frame's window, over its span."""
     reported = getattr(tracks3d, "log_ratio_std", None)
-    result = np.empty(tracks3d.log_ratio.shape)
-    for frame in range(len(seconds)):
+    frames, points = tracks3d.tracks.visible.shape
+    result = np.empty((frames, points))
+    for frame in range(frames):
         around = _frames_around(frame, seconds, window)
-        error = np.full(result.shape[1], float(least))
+        error = np.full(points, float(least))
         if reported is not None:
             # It grows along the way from the query frame, on which errors add up.
             error = np.maximum(error, np.abs(np.diff(reported[around], axis=0)).sum(axis=0))

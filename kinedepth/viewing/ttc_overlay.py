@@ -138,9 +138,9 @@ class ContactPainter:
         # The most urgent last, so that it ends up on top.
         arriving = arriving[np.argsort(-self.seconds[index, arriving], kind="stable")]
         self._draw_arriving_points(canvas, index, arriving)
+        self.legend.draw_on(canvas)
         if len(arriving):
             self._label_most_urgent(canvas, index, arriving)
-        self.legend.draw_on(canvas)
         if self.warned[index].any():
             self._draw_banner(canvas, index)
         return canvas
@@ -186,7 +186,12 @@ class ContactPainter:
         height, width = label.opacity.shape
         gap = round(2.2 * self.radius)
         left = round(x) + gap if x + gap + width < canvas.shape[1] else round(x) - gap - width
-        _placed(label, left, round(y) - height // 2, canvas)
+        top = min(round(y) - height // 2, canvas.shape[0] - height)
+        legend = self.legend
+        beside = left >= legend.left + legend.opacity.shape[1] + self.capital // 2
+        if not beside and top + height > legend.top:
+            top = legend.top - height - self.capital // 2
+        _placed(label, left, top, canvas)
         ring = self._circles(index, np.array([point]), np.array([1.9 * self.radius]))
         cv2.polylines(
             canvas, ring, True, (255, 255, 255), max(1, round(self.radius / 3)), 16, _SHIFT
