@@ -10,10 +10,15 @@ from numpy.typing import NDArray
 
 from kinedepth.alignment import Pieces, join_pieces
 
-HIDDEN_WEIGHT = 0.15
+HIDDEN_WEIGHT = 0.3
 """Weight in fusion of an estimate where the tracker lost sight of the point."""
-_LEAST_SCALE = 0.01
+_LEAST_SCALE = 0.001
 """Estimates are never trusted to better than this (in log depth)."""
+_STEP_POWER = 1.5
+"""There are 1 / step as many windows at a step; a power of 1 gives all steps an equal say. Long
+steps see more parallax over the same noise, so they get somewhat more."""
+_TYPICAL_ERROR = 0.05
+"""Windows that are off by twice this (in log depth) begin to lose their say."""
 _SMOOTHNESS = 10.0
 """Weight in fusion of the second differences relative to one certain estimate."""
 
@@ -99,13 +104,14 @@ def fuse(estimates: Sequence[WindowEstimate], frames: int) -> NDArray[np.float64
         same = [e for e in estimates if (e.window.step, e.window.length) == (step, length)]
         scale = np.stack([e.scale for e in same]).astype(np.float64)
         visible = np.stack([e.visible for e in same])
-        trust = 1 / (1 + (scale / _LEAST_SCALE) ** 2)
+        # The inverse scale, not its square: errors of overlapping windows are not independent,
+        # so a sure window adds less than the square would have it (measured).
+        trust = 1 / (1 + scale / _LEAST_SCALE)
         groups.append(
             Pieces(
                 frames=np.array([list(e.window.frames) for e in same]),
                 value=np.stack([e.log_ratio for e in same]).astype(np.float64),
-                # There are 1 / step as many windows at a step; none shall have the larger say.
-                weight=step * trust * np.where(visible, 1.0, HIDDEN_WEIGHT),
+                weight=step**_STEP_POWER * trust * np.where(visible, 1.0, HIDDEN_WEIGHT),
             )
         )
-    return join_pieces(groups, frames, sigma=_LEAST_SCALE, smoothness=_SMOOTHNESS)
+    return join_pieces(groups, frames, sigma=_TYPICAL_ERROR, smoothness=_SMOOTHNESS)
