@@ -36,7 +36,7 @@ class BlockScene:
     @property
     def member(self) -> NDArray[np.bool_]:
         """``(N,)`` bool, points of the rigid group."""
-        return np.isfinite(self.place).all(-1)
+        return np.asarray(np.isfinite(self.place).all(-1))
 
     def depth_at(self, frame: int) -> NDArray[np.float64]:
         """``(N,)`` z-depth in a frame of the clip that the block has."""
@@ -126,11 +126,5 @@ def merge_blocks(blocks: Sequence[BlockScene]) -> MergedScene | None:
             place = placed[index].place
             seen = rotation[mine, 2] @ place.T + translation[mine, 2:]
             depth[mine] = np.where(np.isfinite(seen), seen, depth[mine])
-    std = np.min([block.log_depth_std for block in placed], axis=0)
-    return MergedScene(
-        rotation,
-        translation,
-        np.where(member, depth, np.nan),
-        member,
-        np.where(member, std, np.inf),
-    )
+    std = np.where(member, np.min([block.log_depth_std for block in placed], axis=0), np.inf)
+    return MergedScene(rotation, translation, np.where(member, depth, np.nan), member, std)

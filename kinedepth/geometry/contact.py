@@ -41,7 +41,7 @@ def anchor_by_contact(
     result = np.where(rigid, depth, np.nan)
     anchored = np.zeros(len(rigid), dtype=bool)
     for point in np.flatnonzero(~rigid):
-        scale, ground = _readings(point, depth, log_ratio, place, visible, rigid)
+        scale, ground = _readings(int(point), depth, log_ratio, place, visible, rigid)
         if len(scale) < _LEAST_FRAMES or np.ptp(ground) < _LEAST_CHANGE:
             continue
         middle = np.median(scale)

@@ -133,7 +133,7 @@ class _Start:
 
 def _best_start(seen: Observations, seed: int) -> _Start:
     """The start that explains most points."""
-    frames, points = seen.log_ratio.shape
+    frames = len(seen.log_ratio)
     some = np.linspace(0, frames - 1, min(frames, _START_FRAMES)).round().astype(np.int64)
     # Points that are seen long; every k-th of them, so that they spread over the image.
     long = np.flatnonzero((seen.ray_weight[some] > 0).sum(0) >= min(3, len(some)))

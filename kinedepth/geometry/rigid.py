@@ -25,7 +25,7 @@ from kinedepth.geometry.groups import find_rigid_group
 LEAST_CONFIDENCE = 2.0
 """Parallax over noise below which depth is not observable."""
 LEAST_POINTS = 8
-"""Points that a rigid group needs: five fix a pair of cameras, the rest tells noise from parallax."""
+"""Points that a rigid group needs: five fix two cameras, the rest tells noise from parallax."""
 
 _POSITION_STD = 0.003
 """Prior standard deviation of a tracked position, in half widths of the image."""
@@ -164,20 +164,20 @@ def _checked(
     log_ratio: NDArray[np.floating], xy: NDArray[np.floating], visible: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
     """The arrays in double precision, where a point counts as visible only where finite."""
-    log_ratio = np.asarray(log_ratio, dtype=np.float64)
-    xy = np.asarray(xy, dtype=np.float64)
-    if xy.ndim != 3 or xy.shape[2] != 2 or xy.shape[0] < 2:
+    log_ratios: NDArray[np.float64] = np.asarray(log_ratio, dtype=np.float64)
+    places: NDArray[np.float64] = np.asarray(xy, dtype=np.float64)
+    if places.ndim != 3 or places.shape[2] != 2 or places.shape[0] < 2:
         raise KinedepthError(
             f"Depth from parallax needs positions of shape (T, N, 2) in two frames or more; "
-            f"got {xy.shape}."
+            f"got {places.shape}."
         )
-    visible = np.asarray(visible, dtype=bool)
-    for name, array in (("log_ratio", log_ratio), ("visible", visible)):
-        if array.shape != xy.shape[:2]:
+    seen: NDArray[np.bool_] = np.asarray(visible, dtype=bool)
+    for name, array in (("log_ratio", log_ratios), ("visible", seen)):
+        if array.shape != places.shape[:2]:
             raise KinedepthError(
-                f"{name} has shape {array.shape}, but the positions ask for {xy.shape[:2]}."
+                f"{name} has shape {array.shape}, but the positions ask for {places.shape[:2]}."
             )
-    return log_ratio, xy, visible & np.isfinite(xy).all(-1)
+    return log_ratios, places, seen & np.isfinite(places).all(-1)
 
 
 def _observations(
@@ -207,7 +207,7 @@ def _solve_block(
     seen: Observations, block: range, estimate_focal: bool
 ) -> tuple[BlockScene, float]:
     """The scene of one block of frames, and the factor of the focal length."""
-    frames, points = seen.log_ratio.shape
+    points = seen.log_ratio.shape[1]
     here = seen.at(slice(block.start, block.stop), slice(None))
     known = (here.ray_weight > 0).sum(0) >= min(_LEAST_FRAMES_SEEN, len(block))
     place = np.full((points, 3), np.nan)
