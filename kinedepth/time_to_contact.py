@@ -34,7 +34,7 @@ SYSTEMATIC_ERROR = 0.01
 
 Neighbouring frames' ratios come from the same windows of the same network, so most of their
 error is shared and tilts the line. With what :func:`_unsteadiness` adds, intervals of 90 % held
-88 % of the true closing rates on rendered clips of jerky motion, and more where it is steady."""
+89 % of the true closing rates on rendered clips of jerky motion, and more where it is steady."""
 
 _LONGER = 3
 """Times the window that the line is fitted to whose tilt tells whether the speed is steady."""
