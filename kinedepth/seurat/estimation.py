@@ -16,6 +16,12 @@ from kinedepth.tracks import Tracks
 _TRACKS_AT_ONCE = {"cpu": 1536}
 """Tracks, query and supporting, that one batch of windows holds at most on a kind of device."""
 _TRACKS_AT_ONCE_ELSEWHERE = 32768
+_ENOUGH_SUPPORT = 16
+"""Supporting tracks in view from which on the network's own word on its error is taken."""
+_UNKNOWN = 0.2
+"""Error scale of a log ratio over a window when there is nothing to compare a track with."""
+_UNSEEN = 0.05
+"""What it adds to the error scale over a window that the point is not seen in at all."""
 
 
 def to_image_units(xy: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
@@ -64,7 +70,12 @@ def estimate_windows(
             )
         for index, window in enumerate(batch):
             results[window].log_ratio[:] = estimate.log_ratio[index].cpu().numpy()
-            results[window].scale[:] = estimate.log_scale[index].exp().cpu().numpy()
+            scale = estimate.log_scale[index].exp().cpu().numpy()
+            unseen = ~results[window].visible.any(axis=0)
+            elapsed = np.linspace(0, 1, window.length)[:, None]
+            results[window].scale[:] = scale + elapsed * (
+                _UNKNOWN * _loneliness(around[index])[:, None] + _UNSEEN * unseen
+            )
         done += len(batch)
         if progress:
             progress(done, len(support))
@@ -77,6 +88,16 @@ def _blank(queries: Tracks, window: Window) -> WindowEstimate:
     return WindowEstimate(
         window, np.zeros(visible.shape, np.float32), np.zeros(visible.shape, np.float32), visible
     )
+
+
+def _loneliness(support: Tracks) -> NDArray[np.float64]:
+    """``(W,)`` in 0 to 1: how far supporting tracks are too few to compare with.
+
+    Depth changes show in how tracks move against each other. The network was trained among 64
+    supporting tracks and more; left with next to none it would trust what it sees too much.
+    """
+    others = support.visible.sum(axis=1) - 1  # The point itself may be one of them.
+    return np.clip(1 - others / _ENOUGH_SUPPORT, 0, 1) ** 2
 
 
 def _batches(
