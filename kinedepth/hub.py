@@ -46,6 +46,15 @@ CC_BY_NC_4 = Licence(
 )
 
 
+MIT = Licence("MIT", True, "free for any use", "https://opensource.org/license/mit")
+APPLE_AMLR = Licence(
+    "apple-amlr",
+    False,
+    "Apple's licence for research models: for non-commercial research only",
+    "https://huggingface.co/apple/DepthPro/blob/main/LICENSE",
+)
+
+
 @dataclass(frozen=True)
 class HubFile:
     """A file of a repository on the hub.
@@ -71,12 +80,14 @@ class PublishedWeights:
         licence: of the weights.
         revision: commit of the repository, so that the same files come for ever; None for the
             newest.
+        megabytes: about how large all files are, where they are not known to the byte.
     """
 
     repository: str
     files: tuple[HubFile, ...]
     licence: Licence
     revision: str | None = None
+    megabytes: int | None = None
 
     @property
     def size(self) -> int | None:
@@ -91,6 +102,27 @@ def _video_depth_anything(
     return PublishedWeights(
         f"depth-anything/{repository}", (HubFile(file, size, sha256),), licence, revision
     )
+
+
+def _transformers(repository: str, megabytes: int, licence: Licence) -> PublishedWeights:
+    names = ("config.json", "preprocessor_config.json", "model.safetensors")
+    files = tuple(HubFile(name) for name in names)
+    return PublishedWeights(repository, files, licence, megabytes=megabytes)
+
+
+def _depth_anything_v2(kind: str) -> dict[str, PublishedWeights]:
+    """Three sizes. The licences are those that the authors name in their own repository; the pages
+    of the larger metric models on the hub name none, or a freer one."""
+    sizes = {"small": (99, APACHE_2), "base": (390, CC_BY_NC_4), "large": (1340, CC_BY_NC_4)}
+    return {
+        f"depth-anything-v2-{f'{kind}-' if kind else ''}{size}": _transformers(
+            f"depth-anything/Depth-Anything-V2-{f'{kind}-'.title() if kind else ''}"
+            f"{size.title()}-hf",
+            megabytes,
+            licence,
+        )
+        for size, (megabytes, licence) in sizes.items()
+    }
 
 
 PUBLISHED: dict[str, PublishedWeights] = {
@@ -142,6 +174,11 @@ PUBLISHED: dict[str, PublishedWeights] = {
         CC_BY_NC_4,
         "607fcdbd454b95c3bd39abbd3054142869a527d3",
     ),
+    **_depth_anything_v2("metric-indoor"),
+    **_depth_anything_v2("metric-outdoor"),
+    **_depth_anything_v2(""),
+    "zoedepth": _transformers("Intel/zoedepth-nyu-kitti", 1380, MIT),
+    "depth-pro": _transformers("apple/DepthPro-hf", 1900, APPLE_AMLR),
 }
 """By name of the model."""
 
@@ -173,7 +210,8 @@ def permission(
 
 def describe(weights: PublishedWeights) -> str:
     """One sentence on what is about to be downloaded, with its licence."""
-    size = "" if weights.size is None else f" ({weights.size / 1e6:,.0f} MB)"
+    about = f" (about {weights.megabytes:,} MB)" if weights.megabytes is not None else ""
+    size = about if weights.size is None else f" ({weights.size / 1e6:,.0f} MB)"
     licence = weights.licence
     return (
         f"The weights {weights.repository}{size} are published under {licence.name}: "
