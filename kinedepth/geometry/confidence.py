@@ -68,7 +68,12 @@ def depth_uncertainty(
     information = point_information(found, seen)
     scale = np.trace(information, axis1=-2, axis2=-1)[:, None, None]
     covariance = np.linalg.inv(information + 1e-12 * np.maximum(scale, 1e-12) * np.eye(4))
-    error = np.sqrt(np.maximum(covariance[:, 3, 3], 0))
     size = np.maximum(np.linalg.norm(found.point[:, :3], axis=-1), 1e-12)
+    # Of q while the common factor of a point's four numbers, which means nothing, stays.
+    direction = np.empty_like(found.point)
+    direction[:, :3] = -found.point[:, :3] * (found.point[:, 3] / size**2)[:, None]
+    direction[:, 3] = 1
+    variance = np.einsum("ni,nij,nj->n", direction, covariance, direction)
+    error = np.sqrt(np.maximum(variance, 0))
     inverse = np.maximum(found.point[:, 3], np.maximum(np.minimum(error, size), 1e-6 * size))
     return inverse, error / inverse

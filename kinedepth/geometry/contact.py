@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-_ASIDE, _BELOW = 0.05, 0.10
+_ASIDE, _BELOW = 0.03, 0.05
 """How far off in the image, in half widths, the ground under a point may be."""
 _LEAST_FRAMES = 5
-_LARGEST_SPREAD = 0.05
+_LARGEST_SPREAD = 0.03
 """Largest median deviation of the log depth of point and ground from moving together."""
-_LEAST_CHANGE = 0.15
+_LEAST_CHANGE = 0.3
 """Range of the log depth of the ground from which on moving together says something."""
 
 
