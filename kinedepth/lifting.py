@@ -126,7 +126,7 @@ def lift(
         else:
             wanted = find_queries(queries, video, query_frame)
             report = (lambda done, total: progress("tracking", done, total)) if progress else None
-            tracks, support = _follow(follower, video, wanted, windows, config, report)
+            tracks, support = follow(follower, video, wanted, windows, config, report)
 
     with watch.stage("seurat"):
         report = (lambda done, total: progress("seurat", done, total)) if progress else None
@@ -228,7 +228,7 @@ def find_queries(
     return found
 
 
-def _follow(
+def follow(
     tracker: Tracker,
     video: Video,
     queries: Queries,
