@@ -132,10 +132,11 @@ def describe(windows: list[Window]) -> dict[str, float]:
     for share in (10, 50, 90):
         value = np.percentile(typical, share)
         figures[f"a window's median error, {share} %"] = float(value)
-    figures["spread of the log of tracks' errors"] = float(np.mean([spread(w) for w in windows]))
-    figures["correlation of steps one frame apart"] = float(np.mean([memory(w) for w in windows]))
+    whole = [w for w in windows if throughout(w).sum() >= LEAST_TRACKS]
+    figures["spread of the log of tracks' errors"] = float(np.mean([spread(w) for w in whole]))
+    figures["correlation of steps one frame apart"] = float(np.mean([memory(w) for w in whole]))
     for low, high in ((0.0, 0.06), (0.06, 0.12), (0.12, 0.3)):
-        shared = [s for w in windows if np.isfinite(s := common(w, low, high))]
+        shared = [s for w in whole if np.isfinite(s := common(w, low, high))]
         name = f"correlation of tracks {low:g} to {high:g} apart"
         figures[name] = float(np.mean(shared)) if shared else float("nan")
     visible = np.concatenate([w.seen[1:].ravel() for w in windows])
@@ -166,7 +167,7 @@ def throughout(window: Window) -> NDArray[np.bool_]:
 def spread(window: Window) -> float:
     """Standard deviation of the log of tracks' errors within a window."""
     size = np.sqrt((error(window)[:, throughout(window)] ** 2).mean(axis=0))
-    return float(np.log(size + 1e-9).std()) if len(size) > 1 else 0.0
+    return float(np.log(size + 1e-9).std())
 
 
 def memory(window: Window) -> float:
