@@ -106,7 +106,8 @@ def solve_rigid(
         xy: ``(T, N, 2)`` pixels (centres at +0.5).
         visible: ``(T, N)`` bool; hidden positions do not count.
         intrinsics: of the frames that ``xy`` is measured in.
-        log_ratio_std: ``(T, N)`` standard deviation of ``log_ratio``; 0.03 where None.
+        log_ratio_std: ``(T, N)`` standard deviation of ``log_ratio``, taken as 0.03 at least;
+            0.03 where None.
         query_frame: ``(N,)`` frame in which each track starts. A track's reference depth is an
             unknown of its own, so this only needs to fit ``log_ratio``.
         estimate_focal: refine the focal length, too; needs strong parallax.
@@ -189,12 +190,15 @@ def _observations(
 ) -> Observations:
     ray = (xy - [intrinsics.cx, intrinsics.cy]) / [intrinsics.fx, intrinsics.fy]
     ray_std = _POSITION_STD * intrinsics.width / 2 / intrinsics.fx
-    std = np.full(visible.shape, _RATIO_STD) if log_ratio_std is None else log_ratio_std
+    std = np.full(visible.shape, _RATIO_STD)
+    if log_ratio_std is not None:
+        # Errors of a track's predictions go together, so that many of them tell little more.
+        std = np.maximum(np.asarray(log_ratio_std, dtype=np.float64), _RATIO_STD)
     if std.shape != visible.shape:
         raise KinedepthError(
             f"log_ratio_std has shape {std.shape}, but the positions ask for {visible.shape}."
         )
-    predicted = visible & np.isfinite(log_ratio) & np.isfinite(std) & (std > 0)
+    predicted = visible & np.isfinite(log_ratio) & np.isfinite(std)
     return Observations(
         ray=np.where(visible[..., None], ray, 0.0),
         log_ratio=np.where(predicted, log_ratio, 0.0),
