@@ -405,3 +405,90 @@ class TestSources:
     def test_an_unknown_anchor_is_told_with_those_there_are(self):
         with pytest.raises(KinedepthError, match=r"no anchor called 'lidar'.*vda-small"):
             open_anchor("lidar", self.video)
+
+    def test_the_field_of_view_that_a_model_estimates_is_passed_on(self):
+        class Knowing(PerfectModel):
+            field_of_view = 55.0
+
+        assert self.anchored(Knowing()).facts["field_of_view"] == 55.0
+
+    def test_parallax_anchors_what_is_rigid_and_guesses_the_rest(self, monkeypatch):
+        lifted = scene()
+        depth = depth_of(lifted.tracks).astype(np.float32)
+        depth[:, 30] = np.nan
+        known = np.arange(49) != 30
+        found = rigid_solution(depth, known)
+        monkeypatch.setattr("kinedepth.geometry.rigid.solve_rigid", lambda *_, **__: found)
+        tracks = self.anchored("rigid", lifted).tracks
+        assert np.allclose(tracks.depth[:, known], depth[:, known], rtol=1e-5)
+        assert np.isfinite(tracks.xyz).all()
+        assert tracks.log_scale_std[30] == GUESSED_SCALE_STD
+        assert tracks.extrinsics_w2c.shape == (FRAMES, 4, 4)
+        assert not tracks.metric
+
+    def test_parallax_that_is_too_small_leaves_tracks_as_they_are(self, monkeypatch):
+        lifted = scene()
+        nothing = rigid_solution(np.full(lifted.log_ratio.shape, np.nan), np.zeros(49, bool))
+        monkeypatch.setattr("kinedepth.geometry.rigid.solve_rigid", lambda *_, **__: nothing)
+        anchored = self.anchored("rigid", lifted)
+        assert anchored.reason == "the camera only turns"
+        assert anchored.tracks is lifted
+
+
+def rigid_solution(depth, rigid):
+    from kinedepth.geometry.rigid import RigidSolution
+
+    return RigidSolution(
+        depth=depth,
+        rotation=np.tile(np.eye(3), (FRAMES, 1, 1)),
+        translation=np.zeros((FRAMES, 3)),
+        rigid=rigid,
+        anchored=np.zeros(len(rigid), bool),
+        log_depth_std=np.where(rigid, 0.02, np.inf).astype(np.float32),
+        confidence=30.0 if rigid.any() else 1.0,
+        observable=bool(rigid.any()),
+        reason="" if rigid.any() else "the camera only turns",
+        intrinsics=CAMERA,
+    )
+
+
+class TestLifting:
+    @pytest.fixture(scope="class")
+    def untrained(self, tmp_path_factory):
+        from kinedepth.seurat.checkpoint import save_checkpoint
+        from kinedepth.seurat.config import SeuratConfig
+        from kinedepth.seurat.model import Seurat
+
+        path = tmp_path_factory.mktemp("weights") / "untrained.safetensors"
+        config = SeuratConfig(name="untrained", width=16, heads=2, support_grid=8)
+        save_checkpoint(path, Seurat(config), {})
+        return str(path)
+
+    @pytest.fixture
+    def tracks_file(self, tmp_path):
+        tracks = scene().tracks
+        path = tmp_path / "tracks.npz"
+        np.savez(path, tracks_xy=tracks.xy, visibility=tracks.visible)
+        return f"file:{path}"
+
+    def test_a_lift_with_an_anchor_is_in_metres_and_says_so(self, untrained, tracks_file):
+        from kinedepth.lifting import lift
+
+        lifted = lift(
+            TestSources.video, tracker=tracks_file, model=untrained, anchor=PerfectModel()
+        )
+        assert lifted.tracks.metric
+        assert lifted.facts["scale"] == "metres"
+        assert lifted.facts["anchor"]["source"] == "perfect"
+        ratio = lifted.tracks.depth / depth_of(lifted.tracks.tracks)
+        assert np.median(ratio) == pytest.approx(1.0, abs=0.1)
+
+    def test_a_lift_that_cannot_be_anchored_stays_relative_and_warns(self, untrained, tracks_file):
+        from kinedepth.lifting import lift
+
+        constant = np.random.default_rng(0).random((FRAMES, HEIGHT, WIDTH)).astype(np.float32)
+        source = DepthVideo(constant, "affine_invariant_disparity", 25.0)
+        with pytest.warns(UserWarning, match="Depth stays relative"):
+            lifted = lift(TestSources.video, tracker=tracks_file, model=untrained, anchor=source)
+        assert not lifted.tracks.metric
+        assert np.allclose(lifted.tracks.depth[0], 1.0)

@@ -62,6 +62,8 @@ class DenseAnchor:
         per_frame: each frame stands alone, so that unknown shifts may differ.
         frames: gives the depth ``(h, w)`` of each frame of a video, in order.
         doubts: whether to warn of a median that is hardly in metres.
+        field_of_view: asked once all frames went by: degrees across the longer side of the
+            frames as the source estimates them, or None.
     """
 
     def __init__(
@@ -71,12 +73,14 @@ class DenseAnchor:
         per_frame: bool,
         frames: Callable[[Video], Iterator[NDArray[np.float32]]],
         doubts: bool = True,
+        field_of_view: Callable[[], float | None] = lambda: None,
     ) -> None:
         self.name = name
         self.kind: DepthKind = kind
         self.per_frame = per_frame
         self._frames = frames
         self._doubts = doubts
+        self._field_of_view = field_of_view
 
     def anchor(
         self,
@@ -92,7 +96,11 @@ class DenseAnchor:
         )
         if self._doubts:
             _doubt_the_unit(self.name, readings)
-        return anchor_tracks(tracks, replace(readings, per_frame=self.per_frame), fit)
+        anchored = anchor_tracks(tracks, replace(readings, per_frame=self.per_frame), fit)
+        degrees = self._field_of_view()
+        if degrees is None:
+            return anchored
+        return replace(anchored, facts={**anchored.facts, "field_of_view": degrees})
 
 
 class RigidAnchor:
@@ -197,7 +205,13 @@ def _make_model(
 
 
 def _model(model: DepthModel) -> AnchorSource:
-    return DenseAnchor(model.name, model.kind, model.per_frame, lambda video: model.predict(video))
+    return DenseAnchor(
+        model.name,
+        model.kind,
+        model.per_frame,
+        model.predict,
+        field_of_view=lambda: getattr(model, "field_of_view", None),
+    )
 
 
 def _doubt_the_unit(name: str, readings: DepthReadings) -> None:
