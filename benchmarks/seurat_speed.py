@@ -106,7 +106,7 @@ def measure(
     network = Seurat(config).to(device)
     generator = torch.Generator(device).manual_seed(1)
     many = sample_windows(generator, batch, WindowConfig(queries=256), config.support_grid)
-    task = SeuratTask(config)
+    task = SeuratTask.for_model(config)
     few = sample_windows(generator, batch, task.windows, max(task.windows.support_grids))
 
     def infer() -> None:

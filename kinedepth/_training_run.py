@@ -79,7 +79,7 @@ def train_seurat(
         save_checkpoint(target, trainer.network, {**record, "windows": windows})
 
     run_training(
-        SeuratTask(model=MODELS[model]()),
+        SeuratTask.for_model(MODELS[model]()),
         config,
         folder,
         device=device,

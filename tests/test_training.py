@@ -104,3 +104,12 @@ def test_a_window_run_backwards_has_the_ratios_of_the_way_back():
         known = backward.weight > 0
         assert known.any()
         assert (forward.weight.flip(1)[known] > 0).all()
+
+
+def test_networks_of_large_grids_see_small_ones_first():
+    task = SeuratTask.for_model(dataclasses.replace(TASK.model, support_grid=24))
+    early, late = task._windows_at(0.1), task._windows_at(0.9)
+    assert max(early.support_grids) < max(late.support_grids) == 24
+    assert early.queries < late.queries
+    small = SeuratTask.for_model(TASK.model)
+    assert small._windows_at(0.1) == small._windows_at(0.9)

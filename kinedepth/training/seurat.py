@@ -25,8 +25,24 @@ class SeuratTask:
 
     model: SeuratConfig = field(default_factory=SeuratConfig)
     windows: WindowConfig = field(default_factory=WindowConfig)
+    late_windows: WindowConfig | None = None  # drawn instead from the share below on, if given
     late_iterations: float = 0.6  # share of the steps after which K may reach the model's own
+    late_share: float = 0.7  # share of the steps after which late windows are drawn
     held_out: int = 96  # windows
+
+    @classmethod
+    def for_model(cls, model: SeuratConfig) -> SeuratTask:
+        """The training that a configuration asks for.
+
+        Networks that are run on large grids see small ones first: attention over tracks costs
+        most of a window, and what small grids teach carries over.
+        """
+        if model.support_grid <= 16:
+            return cls(model)
+        largest = model.support_grid
+        early = WindowConfig(support_grids=(largest // 2, largest * 5 // 8), queries=96)
+        late = WindowConfig(support_grids=(largest * 2 // 3, largest), queries=192)
+        return cls(model, early, late)
 
     @property
     def name(self) -> str:
@@ -43,7 +59,7 @@ class SeuratTask:
         """One batch of windows; gradients are added iteration by iteration."""
         assert isinstance(network, Seurat)
         with torch.no_grad(), torch.autocast(generator.device.type, enabled=False):
-            windows = sample_windows(generator, batch, self.windows)
+            windows = sample_windows(generator, batch, self._windows_at(progress))
         top = self.model.iterations if progress > self.late_iterations else 1
         draw = torch.randint(1, top + 1, (1,), generator=generator, device=generator.device)
         iterations = int(draw)
@@ -59,6 +75,10 @@ class SeuratTask:
             )
             (weight * loss).backward()
         return {"train_error": float(error.detach())}
+
+    def _windows_at(self, progress: float) -> WindowConfig:
+        late = self.late_windows if progress > self.late_share else None
+        return late or self.windows
 
     def test(self, network: nn.Module) -> dict[str, float]:
         """Figures on held-out windows that no training seed draws, beside the IRLS baseline."""
