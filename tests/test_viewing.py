@@ -8,6 +8,7 @@ import threading
 import urllib.error
 import urllib.request
 import webbrowser
+from dataclasses import replace
 from html.parser import HTMLParser
 from importlib import resources
 from pathlib import Path
@@ -20,13 +21,14 @@ from hypothesis import strategies as st
 
 from kinedepth.camera import Intrinsics
 from kinedepth.errors import KinedepthError, MissingExtraError
-from kinedepth.tracks import Tracks, Tracks3D, grid_points
+from kinedepth.tracks import GUESSED_SCALE_STD, Tracks, Tracks3D, grid_points
 from kinedepth.video import Video, load_video
 from kinedepth.viewing import opening, scene_data, view_run, write_overlay, write_rerun
 from kinedepth.viewing.colour_scale import DEPTH_TABLE, RATIO_TABLE, ColourScale, colour_scale
+from kinedepth.viewing.hollowness import FULL_STD, HOLLOW_STD, LARGEST_STD, hole_share
 from kinedepth.viewing.legend import draw_legend
 from kinedepth.viewing.overlay import OverlayPainter
-from kinedepth.viewing.scene_page import write_scene_page
+from kinedepth.viewing.scene_page import SCRIPTS, write_scene_page
 
 WIDTH, HEIGHT, FRAMES = 160, 120, 8
 
@@ -66,6 +68,28 @@ def no_tracks(frames=FRAMES, **options):
 def one_track(log_ratio, xy=(80.5, 40.5), **options):
     log_ratio = np.asarray(log_ratio, np.float32)[:, None]
     return make_tracks3d(np.asarray(xy, np.float32), log_ratio, **options)
+
+
+def with_std(tracks3d, std):
+    """The tracks with a standard deviation of their log ratio, broadcast to all of them."""
+    std = np.broadcast_to(np.float32(std), tracks3d.log_ratio.shape)
+    return replace(tracks3d, log_ratio_std=std)
+
+
+def anchored(tracks3d, metric=False, scale_std=0.02, poses=None):
+    """The tracks with one scale for all, and camera poses if given."""
+    scale_std = np.broadcast_to(np.float32(scale_std), len(tracks3d.tracks))
+    return replace(tracks3d, metric=metric, log_scale_std=scale_std, extrinsics_w2c=poses)
+
+
+def turning_camera(frames=FRAMES):
+    """World-to-camera matrices ``(T, 4, 4)`` of a camera that turns and moves."""
+    poses = np.tile(np.eye(4, dtype=np.float32), (frames, 1, 1))
+    angle = np.linspace(0, 0.5, frames)
+    poses[:, 0, 0] = poses[:, 2, 2] = np.cos(angle)
+    poses[:, 0, 2], poses[:, 2, 0] = np.sin(angle), -np.sin(angle)
+    poses[:, :3, 3] = angle[:, None] * [1.0, -0.5, 2.0]
+    return poses
 
 
 def black_video(frames=FRAMES, value=0):
@@ -157,6 +181,13 @@ def test_the_depth_scale_spans_the_depths_in_metres():
 def test_colouring_by_depth_needs_metric_tracks():
     with pytest.raises(KinedepthError, match="needs metric tracks"):
         colour_scale(moving_grid(), "depth")
+
+
+def test_depth_of_one_unknown_scale_is_coloured_without_a_unit():
+    tracks3d = anchored(make_tracks3d((80, 60), np.log(np.linspace(2, 8, 500))[None]))
+    figures = [figure for _, _, figure in colour_scale(tracks3d, "depth").ticks()]
+    assert figures[0].startswith("2.1")
+    assert not any("m" in figure for figure in figures)
 
 
 def test_an_unknown_way_to_colour_is_named():
@@ -325,6 +356,75 @@ def test_a_video_of_another_size_is_refused(tmp_path):
         write_scene_page(moving_grid(width=320, height=240), tmp_path / "a.html", black_video())
 
 
+# What is unsure
+
+
+def test_a_point_is_full_while_sure_and_hollows_out_as_it_becomes_unsure():
+    std = np.array([0.0, FULL_STD, 0.1, 0.2, HOLLOW_STD, 1.0, np.inf, np.nan])
+    share = hole_share(std)
+    assert share[:2].tolist() == [0, 0]
+    assert 0 < share[2] < share[3] < 1
+    assert share[4:].tolist() == pytest.approx([1, 1, 1, 1])
+    assert share[3] - share[2] == pytest.approx(np.log(2) / np.log(HOLLOW_STD / FULL_STD))
+
+
+@pytest.mark.parametrize("value", [0, 255])
+def test_the_middle_of_a_dot_is_dark_where_it_is_unsure_and_its_ring_keeps_the_colour(value):
+    # 48 pixels of room for the ring to be looked at; on dark frames and on bright ones.
+    tracks3d = one_track([0, -0.5, -0.5], xy=(1000.5, 500.5), width=1920, height=1080)
+    blank = np.full((1080, 1920, 3), value, np.uint8)
+
+    def painted(std):
+        return OverlayPainter(with_std(tracks3d, std), 1920, 1080).paint(blank, 2)
+
+    sure, unsure = painted(0.01), painted(1.0)
+    colour = colour_scale(tracks3d).colours(np.array(-0.5)).astype(int)
+    np.testing.assert_array_equal(sure[500, 1000], colour)
+    assert unsure[500, 1000].max() < 30
+    ring = unsure[490:511, 990:1011].astype(int)
+    assert (np.abs(ring - colour).max(-1) <= 3).sum() >= 12, "the ring shows the same colour"
+
+
+def test_the_hole_of_a_dot_grows_with_its_standard_deviation():
+    tracks3d = one_track([0, 0], xy=(1000.5, 500.5), width=1920, height=1080)
+    blank = np.full((1080, 1920, 3), 0, np.uint8)
+
+    def light(std):
+        frame = OverlayPainter(with_std(tracks3d, std), 1920, 1080).paint(blank, 1)
+        return frame[480:521, 980:1021].astype(int).sum()
+
+    lights = [light(std) for std in (0.0, 0.1, 0.2, 0.3, 0.5)]
+    assert lights == sorted(lights, reverse=True)
+    assert len(set(lights)) == 5
+
+
+def test_unsure_points_are_told_from_sure_ones_on_a_small_frame():
+    tracks3d = one_track([0, 0, 0], xy=(80.5, 40.5))
+    sure, _ = paint(with_std(tracks3d, 0.0), 2)
+    unsure, _ = paint(with_std(tracks3d, 0.5), 2)
+    assert sure[40, 80].min() > 200
+    assert unsure[40, 80].max() < 150
+
+
+@pytest.mark.parametrize("std", [None, 0.0, 0.03])
+def test_a_film_without_unsure_points_is_as_it_always_was(std):
+    tracks3d = moving_grid()
+    plain, _ = paint(tracks3d, 5)
+    frame, _ = paint(tracks3d if std is None else with_std(tracks3d, std), 5)
+    np.testing.assert_array_equal(frame, plain)
+
+
+def test_the_legend_explains_hollow_points_where_there_is_room():
+    scale = ColourScale("ratio", -0.7, 0.7, RATIO_TABLE)
+    plain = draw_legend(scale, 640, 360)
+    explained = draw_legend(scale, 640, 360, explain_holes=True)
+    assert explained.opacity.shape[0] > plain.opacity.shape[0]
+    added = explained.rgb[plain.opacity.shape[0] - 6 :]
+    assert (added.min(-1) > 200).sum() > 30, "white words on the added line"
+    tiny = draw_legend(scale, 48, 32, explain_holes=True)
+    assert tiny.opacity.shape == draw_legend(scale, 48, 32).opacity.shape
+
+
 # The 3D page
 
 
@@ -402,6 +502,65 @@ def test_log_ratios_and_visibility_survive_the_page(tmp_path):
     bits = np.frombuffer(base64.b64decode(scene["visible"]["data"]), np.uint8)
     visible = np.unpackbits(bits, bitorder="little", count=FRAMES * 30).reshape(FRAMES, 30)
     np.testing.assert_array_equal(visible, seen)
+
+
+@pytest.mark.parametrize("largest", [0.004, 0.3, 1.9])
+def test_standard_deviations_in_the_page_are_exact_to_half_a_step(largest, tmp_path):
+    std = np.random.default_rng(1).random((FRAMES, 30)).astype(np.float32) * largest
+    packed = read_scene(with_std(moving_grid(), std), tmp_path)["uncertainty"]
+    step = packed["largest"] / 255
+    assert step <= largest / 255 * 1.0001
+    found = unpack(packed, np.uint8, (FRAMES, 30)) * step
+    assert np.abs(found - std).max() <= step / 2 * 1.001
+
+
+def test_a_standard_deviation_that_is_not_a_number_is_as_large_as_can_be(tmp_path):
+    std = np.full((FRAMES, 30), 0.1)
+    std[3, 4], std[5, 6] = np.nan, np.inf
+    packed = read_scene(with_std(moving_grid(), std), tmp_path)["uncertainty"]
+    assert packed["largest"] == LARGEST_STD
+    data = unpack(packed, np.uint8, (FRAMES, 30))
+    assert data[3, 4] == data[5, 6] == 255
+    assert (data == 255).sum() == 2
+
+
+def test_tracks_without_standard_deviation_make_a_page_that_says_nothing_of_it(tmp_path):
+    scene = read_scene(moving_grid(), tmp_path)
+    assert scene["uncertainty"] is None
+    assert scene["cameraToWorld"] is None
+    assert scene["commonScale"] is False
+
+
+def test_camera_poses_in_the_page_put_points_into_the_world(tmp_path):
+    poses = turning_camera()
+    tracks3d = anchored(moving_grid(), poses=poses)
+    scene = read_scene(tracks3d, tmp_path)
+    rows = unpack(scene["cameraToWorld"], "<f4", (FRAMES, 3, 4))
+    homogeneous = np.concatenate([tracks3d.xyz, np.ones((FRAMES, 30, 1))], axis=-1)
+    world = np.einsum("tij,tnj->tni", rows, homogeneous)
+    back = np.einsum("tij,tnj->tni", poses[:, :3, :3], world) + poses[:, None, :3, 3]
+    np.testing.assert_allclose(back, tracks3d.xyz, atol=1e-5)
+
+
+def test_a_thinned_page_keeps_the_poses_and_deviations_of_its_own_frames(tmp_path, monkeypatch):
+    monkeypatch.setattr(scene_data, "MOST_ENTRIES", 100)
+    poses, std = turning_camera(), np.linspace(0, 1, FRAMES, dtype=np.float32)[:, None]
+    scene = read_scene(with_std(anchored(moving_grid(), poses=poses), std), tmp_path)
+    assert scene["frameStep"] == 3
+    rows = unpack(scene["cameraToWorld"], "<f4", (3, 3, 4))
+    np.testing.assert_allclose(rows, np.linalg.inv(poses[::3])[:, :3], atol=1e-6)
+    found = unpack(scene["uncertainty"], np.uint8, (3, 30)) * scene["uncertainty"]["largest"] / 255
+    np.testing.assert_allclose(found[:, 7], std[::3, 0], atol=2e-3)
+
+
+def test_tracks_of_one_unknown_scale_are_not_said_to_be_metric(tmp_path):
+    scale_std = np.full(30, 0.02)
+    scale_std[[3, 8]] = GUESSED_SCALE_STD
+    depths = np.linspace(2.5, 33, 30)
+    scene = read_scene(anchored(moving_grid(query_depth=depths), scale_std=scale_std), tmp_path)
+    assert (scene["metric"], scene["commonScale"]) == (False, True)
+    assert scene["guessedTracks"] == [3, 8]
+    assert [guide["label"] for guide in scene["guides"]] == ["depth 5", "depth 10", "depth 20"]
 
 
 def test_the_page_uses_the_colours_of_the_overlay(tmp_path):
@@ -503,12 +662,12 @@ def test_very_many_tracks_are_thinned(tmp_path, monkeypatch):
 
 
 def test_pages_of_ordinary_clips_are_small(tmp_path):
-    write_scene_page(moving_grid(48, 20, 20), tmp_path / "small.html")
+    write_scene_page(with_std(moving_grid(48, 20, 20), 0.1), tmp_path / "small.html")
     assert (tmp_path / "small.html").stat().st_size < 400_000
 
 
 def test_the_largest_page_stays_below_15_megabytes():
-    numbers = scene_data.MOST_ENTRIES * (3 * 2 + 2 + 1 / 8) * 4 / 3
+    numbers = scene_data.MOST_ENTRIES * (3 * 2 + 2 + 1 + 1 / 8) * 4 / 3
     assert numbers + scene_data.PICTURE_BYTES + 200_000 < 15e6
 
 
@@ -532,7 +691,7 @@ def test_guides_of_a_metric_scene_lie_at_round_depths_within_it(tmp_path):
 
 def viewer_script():
     folder = resources.files("kinedepth.viewing")
-    return folder.joinpath("scene_viewer.js").read_text(encoding="utf-8")
+    return "\n".join(folder.joinpath(name).read_text(encoding="utf-8") for name in SCRIPTS)
 
 
 def test_every_element_the_viewer_looks_up_is_in_the_page(tmp_path):

@@ -20,7 +20,7 @@ from kinedepth.errors import KinedepthError
 from kinedepth.tracks import Tracks3D
 
 ColourBy = Literal["ratio", "depth"]
-"""Colour by the change of depth since the query frame, or by metric depth."""
+"""Colour by the change of depth since the query frame, or by depth itself."""
 
 TABLE_LENGTH = 257
 """Odd, so that the middle entry is exactly "no change"."""
@@ -84,18 +84,20 @@ DEPTH_TABLE = _sequential_table()
 
 @dataclass(frozen=True)
 class ColourScale:
-    """Maps the log of a depth ratio, or the log of a depth in metres, to a colour.
+    """Maps the log of a depth ratio, or the log of a depth, to a colour.
 
     Attributes:
         by: what the values are.
         low, high: values shown in the first and the last colour; beyond them colours saturate.
         table: ``(257, 3)`` uint8 RGB from low to high.
+        unit: of a depth, as it is written after a figure; empty where it is not known.
     """
 
     by: ColourBy
     low: float
     high: float
     table: NDArray[np.uint8]
+    unit: str = " m"
 
     def index(self, values: NDArray[np.floating]) -> NDArray[np.intp]:
         """Row of the table for each value; values that are not finite get the middle row."""
@@ -115,7 +117,7 @@ class ColourScale:
             figures = [f"×{_figure(np.exp(value))}" for value in values]
         else:
             words = ["near", "", "far"]
-            figures = [f"{_figure(np.exp(value))} m" for value in values]
+            figures = [f"{_figure(np.exp(value))}{self.unit}" for value in values]
         return list(zip([0.0, 0.5, 1.0], words, figures, strict=True))
 
 
@@ -126,20 +128,26 @@ def _figure(value: float) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def has_common_scale(tracks3d: Tracks3D) -> bool:
+    """Whether depths of different tracks can be compared: they were anchored, in metres or not."""
+    return tracks3d.metric or tracks3d.log_scale_std is not None
+
+
 def colour_values(tracks3d: Tracks3D, by: ColourBy) -> NDArray[np.float32]:
-    """``(T, N)`` log depth ratio or log depth in metres, NaN where the depth is unusable.
+    """``(T, N)`` log depth ratio or log depth, NaN where the depth is unusable.
 
     Raises:
-        KinedepthError: for an unknown ``by``, or for depth where depths are not metric.
+        KinedepthError: for an unknown ``by``, or for depth where tracks have no common scale.
     """
     if by == "ratio":
         return tracks3d.log_ratio
     if by != "depth":
         raise KinedepthError(f'Tracks are coloured by "ratio" or by "depth", not by "{by}".')
-    if not tracks3d.metric:
+    if not has_common_scale(tracks3d):
         raise KinedepthError(
-            "Colouring by depth needs metric tracks: without an anchor every track has its own "
-            "unit, and depths of different tracks cannot be compared. Colour by ratio instead."
+            "Colouring by depth needs metric tracks or tracks of one scale: without an anchor "
+            "every track has its own unit, and depths of different tracks cannot be compared. "
+            "Colour by ratio instead."
         )
     depth = tracks3d.depth
     usable = np.isfinite(depth) & (depth > 0)
@@ -154,7 +162,7 @@ def colour_scale(tracks3d: Tracks3D, by: ColourBy = "ratio") -> ColourScale:
     98th percentile of log depth.
 
     Raises:
-        KinedepthError: for an unknown ``by``, or for depth where depths are not metric.
+        KinedepthError: for an unknown ``by``, or for depth where tracks have no common scale.
     """
     values = colour_values(tracks3d, by)
     shown = values[tracks3d.tracks.visible & np.isfinite(values)]
@@ -166,4 +174,5 @@ def colour_scale(tracks3d: Tracks3D, by: ColourBy = "ratio") -> ColourScale:
     if high - low < SMALLEST_LIMIT:
         middle = (low + high) / 2
         low, high = middle - SMALLEST_LIMIT / 2, middle + SMALLEST_LIMIT / 2
-    return ColourScale("depth", float(low), float(high), DEPTH_TABLE)
+    unit = " m" if tracks3d.metric else ""
+    return ColourScale("depth", float(low), float(high), DEPTH_TABLE, unit)

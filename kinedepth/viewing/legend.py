@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinedepth.viewing.colour_scale import ColourScale
+from kinedepth.viewing.hollowness import LEGEND as HOLLOW_WORDS
+from kinedepth.viewing.hollowness import widest_hole
 
 PANEL_OPACITY = 0.7
 """How dark the panel behind the legend is; text stays legible over white and over black."""
@@ -43,11 +45,14 @@ class Patch:
         )
 
 
-def draw_legend(scale: ColourScale, width: int, height: int) -> Patch:
+def draw_legend(
+    scale: ColourScale, width: int, height: int, *, explain_holes: bool = False
+) -> Patch:
     """The legend for frames of ``width`` x ``height`` pixels, to sit at their bottom left.
 
     A colour bar with near at the left, and below its ends and its middle what the colours
     mean in words and figures; on narrow frames only figures, on tiny ones only at the ends.
+    With ``explain_holes``, a line below says what hollow points are, where there is room.
     """
     capital = max(7, round(0.0185 * (width * height) ** 0.5))
     padding = round(0.95 * capital)
@@ -58,7 +63,13 @@ def draw_legend(scale: ColourScale, width: int, height: int) -> Patch:
     gap = round(0.75 * capital)
     descent = round(0.35 * capital)
     panel_width = min(length + 2 * padding, width)
-    panel_height = min(padding + bar + gap + capital + descent + padding, height)
+    panel_height = padding + bar + gap + capital + descent + padding
+    line = _line_about_holes(capital) if explain_holes else None
+    if line is not None and line.shape[1] <= length and panel_height + 2 * capital <= height // 2:
+        panel_height += 2 * capital
+    else:
+        line = None
+    panel_height = min(panel_height, height)
 
     rgb = np.full((panel_height, panel_width, 3), 14, np.uint8)
     opacity = PANEL_OPACITY * rounded_rectangle(panel_width, panel_height, 0.6 * capital)
@@ -72,6 +83,9 @@ def draw_legend(scale: ColourScale, width: int, height: int) -> Patch:
     for tick, mask in labels:
         column = round(padding + tick * (length - mask.shape[1]))
         stamp(rgb, opacity, mask, column, baseline - capital - (mask.shape[0] - capital) // 2)
+    if line is not None:
+        below = baseline + 2 * capital
+        stamp(rgb, opacity, line, padding, below - capital - (line.shape[0] - capital) // 2)
     left = min(margin, width - panel_width)
     top = max(0, height - panel_height - margin)
     return Patch(rgb, opacity, left, top)
@@ -96,6 +110,18 @@ def _labels_that_fit(
         if needed <= room:
             break
     return labels, max(8, min(room, max(needed, round(0.34 * width))))
+
+
+def _line_about_holes(capital: int) -> NDArray[np.float32]:
+    """Coverage 0..1 of a hollow point and the words beside it."""
+    words = text_mask(HOLLOW_WORDS, capital)
+    radius = 0.55 * capital
+    size = words.shape[0]
+    place = np.arange(size) - (size - 1) / 2
+    away = np.hypot(place[:, None], place)
+    ring = np.clip(radius + 0.5 - away, 0, 1) * np.clip(away - widest_hole(radius) + 0.5, 0, 1)
+    ring = ring[:, (size - capital) // 2 - 1 :].astype(np.float32)  # flush with the bar
+    return np.concatenate([ring, words], axis=1)
 
 
 def text_mask(text: str, capital: int) -> NDArray[np.float32]:

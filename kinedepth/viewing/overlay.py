@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from kinedepth.tracks import Tracks3D
 from kinedepth.viewing.colour_scale import ColourBy, colour_scale, colour_values
+from kinedepth.viewing.hollowness import hole_shares, widest_hole
 from kinedepth.viewing.legend import draw_legend
 from kinedepth.viewing.same_clip import check_same_clip
 
@@ -34,6 +35,11 @@ _SHADE_OPACITY = 0.35
 """Of the dark rim around tails, which separates them from a bright or equally coloured frame."""
 
 _OUTLINE = (16, 16, 18)
+"""Around dots, and in the hole of those whose depth is unsure: a hole that let the frame through
+could not be told from a light dot on a bright frame, nor from the ring of a hidden point."""
+
+_SMALLEST_HOLE = 0.3
+"""Pixels; a smaller hole would only tint the dot."""
 
 _ANGLES = np.linspace(0, 2 * np.pi, 20, endpoint=False)
 _CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=-1)
@@ -51,22 +57,23 @@ def write_overlay(
 ) -> None:
     """Write the video with its tracks drawn on it, streaming, to ``path`` (an MP4).
 
-    Each visible point is a dot with a fading tail, each hidden one a thin ring. The colour
-    scale and its legend are the same over the whole film, see
-    :func:`kinedepth.viewing.colour_scale.colour_scale`.
+    Each visible point is a dot with a fading tail, each hidden one a thin ring. Where
+    ``log_ratio_std`` is known, dots become hollow as they become unsure, see
+    :mod:`kinedepth.viewing.hollowness`. The colour scale and its legend are the same over the
+    whole film, see :func:`kinedepth.viewing.colour_scale.colour_scale`.
 
     Args:
         video: the video that was tracked, with as many frames as the tracks.
         tracks3d: the lifted tracks.
         path: the film to write.
         progress: called with (frames done, frames in all).
-        colour_by: ``"ratio"``, depth relative to each track's query frame; or ``"depth"``,
-            metres, for metric tracks.
+        colour_by: ``"ratio"``, depth relative to each track's query frame; or ``"depth"``, for
+            tracks that were anchored.
         tail_frames: length of the tails, 0 for none.
 
     Raises:
         KinedepthError: if video and tracks differ in length or frame size, or depth is asked
-            for where tracks are not metric.
+            for where tracks have no common scale.
     """
     from kinedepth.exporting.video_writer import VideoWriter
 
@@ -105,7 +112,8 @@ class OverlayPainter:
         # Both as small as can be: long clips with dense tracks have very many of them.
         self.colour_index = self.scale.index(colour_values(tracks3d, colour_by)).astype(np.uint16)
         self.depth = tracks3d.depth
-        self.legend = draw_legend(self.scale, width, height)
+        self.holes = hole_shares(tracks3d)
+        self.legend = draw_legend(self.scale, width, height, explain_holes=self.holes is not None)
 
         # Our pixel centres are at +0.5, OpenCV's at whole numbers. Trackers may put hidden
         # points anywhere; the bound keeps them within OpenCV's integers.
@@ -116,6 +124,7 @@ class OverlayPainter:
         spacing = (width * height / max(len(tracks3d.tracks), 1)) ** 0.5
         largest = 0.006 * (width * height) ** 0.5
         self.radius = max(1.5, min(0.11 * spacing, largest))
+        self.widest_hole = widest_hole(self.radius)
 
     def paint(self, frame: NDArray[np.uint8], index: int) -> NDArray[np.uint8]:
         """A copy of ``frame (H, W, 3)`` uint8 RGB, frame number ``index``, with its tracks."""
@@ -178,20 +187,30 @@ class OverlayPainter:
             cv2.polylines(colour, segments, False, rgb, round(self.radius) + 3, shift=_SHIFT)
 
     def _draw_visible_points(self, canvas: NDArray[np.uint8], index: int) -> None:
-        """Dots with a dark rim; far ones first, so that near ones end up on top."""
+        """Dots with a dark rim, unsure ones hollow; near ones last, so that they are on top."""
         shown = np.flatnonzero(self.visible[index])
         depth = np.nan_to_num(self.depth[index, shown], nan=np.inf)
         order = shown[np.argsort(-depth, kind="stable")]
         dots = self._circles(index, order, self.radius)
         rims = self._circles(index, order, self.radius + max(0.7, 0.3 * self.radius))
+        hole_radius = np.zeros(len(order), np.float32)
+        if self.holes is not None:
+            hole_radius = self.holes[index, order] * self.widest_hole
+        holes = self._circles(index, order, hole_radius[:, None, None])
         colours = self.scale.table[self.colour_index[index, order]].tolist()
-        for dot, rim, rgb in zip(dots, rims, colours, strict=True):
+        is_hollow = hole_radius > _SMALLEST_HOLE
+        for dot, rim, hole, hollow, rgb in zip(dots, rims, holes, is_hollow, colours, strict=True):
             cv2.fillConvexPoly(canvas, rim, _OUTLINE, cv2.LINE_AA, _SHIFT)
             cv2.fillConvexPoly(canvas, dot, rgb, cv2.LINE_AA, _SHIFT)
+            if hollow:
+                cv2.fillConvexPoly(canvas, hole, _OUTLINE, cv2.LINE_AA, _SHIFT)
 
     def _circles(
-        self, index: int, tracks: NDArray[np.intp], radius: float
+        self, index: int, tracks: NDArray[np.intp], radius: float | NDArray[np.floating]
     ) -> list[NDArray[np.int32]]:
-        """A polygon ``(20, 2)`` in fixed point around each of the points in one frame."""
+        """A polygon ``(20, 2)`` in fixed point around each of the points in one frame.
+
+        Radii are one for all, or ``(len(tracks), 1, 1)``.
+        """
         outline = np.rint(_CIRCLE * (radius * (1 << _SHIFT))).astype(np.int32)
         return list(self.position[index, tracks, None] + outline)

@@ -15,14 +15,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from kinedepth.tracks import Tracks3D
-from kinedepth.viewing.colour_scale import ColourScale, colour_scale
+from kinedepth.tracks import GUESSED_SCALE_STD, Tracks3D
+from kinedepth.viewing.colour_scale import ColourScale, colour_scale, has_common_scale
+from kinedepth.viewing.hollowness import FULL_STD, HOLLOW_STD, tame_std
 
 if TYPE_CHECKING:
     from kinedepth.video import Video
 
-MOST_ENTRIES = 1_030_000
-"""Most positions (frames x tracks) a page holds, about 11 MB; beyond, frames are skipped."""
+MOST_ENTRIES = 920_000
+"""Most positions (frames x tracks) a page holds; beyond, frames are skipped.
+
+Each takes six bytes of position, two of log ratio, one of its standard deviation and a bit of
+visibility, and base64 makes four of three: about 11 MB."""
 
 MOST_TRACKS = 20_000
 """Most tracks a page holds; beyond, tracks are skipped too."""
@@ -62,7 +66,8 @@ def pack_scene(tracks3d: Tracks3D, selection: Selection) -> dict[str, Any]:
     Positions are stored on a grid of 65536 steps a side in the box ``low`` to ``high``, log
     ratios on one of 65535 steps in ``-largest`` to ``largest``; both are exact to half a step.
     Positions far outside the bulk of the scene are first moved along their ray to its edge,
-    and the few without a usable depth get their track's median and count as hidden.
+    and the few without a usable depth get their track's median and count as hidden. Standard
+    deviations are stored in 255 steps of 0 to ``largest``.
     """
     xyz, visible, moved = _tame_positions(tracks3d)
     rows = slice(selection.frames.start, selection.frames.stop, selection.frames.step)
@@ -77,7 +82,7 @@ def pack_scene(tracks3d: Tracks3D, selection: Selection) -> dict[str, Any]:
     high = np.maximum(high, low + 1e-6)
     largest = float(np.abs(log_ratio).max(initial=1e-6))
     scales = [colour_scale(tracks3d, "ratio")]
-    if tracks3d.metric:
+    if has_common_scale(tracks3d):
         scales.append(colour_scale(tracks3d, "depth"))
     return {
         "frames": len(selection.frames),
@@ -87,6 +92,8 @@ def pack_scene(tracks3d: Tracks3D, selection: Selection) -> dict[str, Any]:
         "clipFrames": tracks3d.tracks.frames,
         "clipTracks": len(tracks3d.tracks),
         "metric": tracks3d.metric,
+        "commonScale": has_common_scale(tracks3d),
+        "guessedTracks": _guessed(tracks3d, columns),
         "movedShare": moved,
         "camera": {
             "fx": camera.fx,
@@ -105,10 +112,12 @@ def pack_scene(tracks3d: Tracks3D, selection: Selection) -> dict[str, Any]:
             "largest": largest,
             "data": _base64(np.rint(log_ratio / largest * 32767).astype("<i2")),
         },
+        "uncertainty": _pack_uncertainty(tracks3d, rows, columns),
+        "cameraToWorld": _pack_poses(tracks3d, rows),
         "visible": {"data": _base64(np.packbits(visible, bitorder="little"))},
         "queryFrame": tracks3d.tracks.query_frame[columns].tolist(),
         "focus": _focus(xyz[visible] if visible.any() else xyz.reshape(-1, 3)),
-        "guides": _guides(xyz[..., 2], tracks3d.metric),
+        "guides": _guides(xyz[..., 2], has_common_scale(tracks3d), " m" if tracks3d.metric else ""),
         "scales": {scale.by: _pack_scale(scale) for scale in scales},
     }
 
@@ -198,6 +207,35 @@ def _tame_log_ratio(tracks3d: Tracks3D) -> NDArray[np.float64]:
     return np.clip(np.nan_to_num(tracks3d.log_ratio.astype(np.float64)), -6.9, 6.9)
 
 
+def _pack_uncertainty(tracks3d: Tracks3D, rows: slice, columns: slice) -> dict[str, Any] | None:
+    """Standard deviation of the log ratio, and between which of them points turn hollow."""
+    if tracks3d.log_ratio_std is None:
+        return None
+    std = tame_std(tracks3d.log_ratio_std[rows, columns])
+    largest = float(std.max(initial=1e-3))
+    return {
+        "full": FULL_STD,
+        "hollow": HOLLOW_STD,
+        "largest": largest,
+        "data": _base64(np.rint(std / largest * 255).astype(np.uint8)),
+    }
+
+
+def _pack_poses(tracks3d: Tracks3D, rows: slice) -> dict[str, Any] | None:
+    """Of each shown frame, the upper three rows of the matrix from camera to world."""
+    if tracks3d.extrinsics_w2c is None:
+        return None
+    to_world = np.linalg.inv(tracks3d.extrinsics_w2c[rows].astype(np.float64))
+    return {"data": _base64(to_world[:, :3].astype("<f4"))}
+
+
+def _guessed(tracks3d: Tracks3D, columns: slice) -> list[int]:
+    """Which of the page's tracks lie at the depth of their neighbours for want of their own."""
+    if tracks3d.log_scale_std is None:
+        return []
+    return np.flatnonzero(tracks3d.log_scale_std[columns] >= GUESSED_SCALE_STD).tolist()
+
+
 def _focus(points: NDArray[np.float64]) -> dict[str, float]:
     """Median depth of ``points (M, 3)`` and the distance from the camera that holds the bulk."""
     if len(points) == 0:
@@ -206,16 +244,17 @@ def _focus(points: NDArray[np.float64]) -> dict[str, float]:
     return {"depth": float(np.median(points[:, 2])), "radius": radius}
 
 
-def _guides(depth: NDArray[np.float64], metric: bool) -> list[dict[str, Any]]:
+def _guides(depth: NDArray[np.float64], common: bool, unit: str) -> list[dict[str, Any]]:
     """Round depths at which the page draws the camera's field of view, with their labels."""
     low, high = np.percentile(depth, [5, 95]) if depth.size else (1.0, 1.0)
-    if not metric:
+    if not common:
         near_and_far = [d for d in (0.125, 0.25, 0.5, 2.0, 4.0, 8.0) if low < d < high]
         return [{"depth": d, "label": f"depth {d:g}"} for d in sorted([1.0, *near_and_far])]
     decades = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 2)
     round_depths = [digit * 10.0**decade for decade in decades for digit in (1, 2, 5)]
     inside = [d for d in round_depths if low < d < high] or [float(low)]
-    return [{"depth": d, "label": f"{d:.3g} m"} for d in inside[-4:]]
+    prefix = "" if unit else "depth "
+    return [{"depth": d, "label": f"{prefix}{d:.3g}{unit}"} for d in inside[-4:]]
 
 
 def _pack_scale(scale: ColourScale) -> dict[str, Any]:

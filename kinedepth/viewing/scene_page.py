@@ -16,6 +16,9 @@ from kinedepth.viewing.scene_data import pack_pictures, pack_scene, select
 if TYPE_CHECKING:
     from kinedepth.video import Video
 
+SCRIPTS = ("scene_shaders.js", "scene_viewer.js")
+"""The page's own viewer, in the order in which it has to be read."""
+
 _ASSUMED_FPS = 25.0
 """Playback speed of tracks that come without their video."""
 
@@ -29,7 +32,7 @@ def write_scene_page(
     """Write a page that shows the tracks in 3D over time, in one file, to ``path``.
 
     The page holds its own viewer and all its data, and loads nothing. 400 tracks over 48
-    frames take about 0.3 MB, pictures about 1 MB more. From about a million positions
+    frames take about 0.3 MB, pictures about 1 MB more. From 920,000 positions
     (frames x tracks) on, every k-th frame is shown, which the page then says.
 
     Args:
@@ -62,7 +65,7 @@ def _fill_template(title: str, scene: dict[str, Any]) -> str:
         "TITLE": html.escape(title),
         "STYLE": folder.joinpath("scene_style.css").read_text(encoding="utf-8"),
         "SCENE": data,
-        "SCRIPT": folder.joinpath("scene_viewer.js").read_text(encoding="utf-8"),
+        "SCRIPT": "\n".join(folder.joinpath(name).read_text(encoding="utf-8") for name in SCRIPTS),
     }
     template = folder.joinpath("scene_template.html").read_text(encoding="utf-8")
     # One pass, so that a title that looks like a placeholder is not filled in turn.

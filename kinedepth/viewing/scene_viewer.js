@@ -3,8 +3,9 @@
  * The viewer inside the 3D page. It reads the JSON that scene_data.py writes, hands positions
  * to the graphics card once, and from then on draws any moment by pointing into that buffer.
  *
- * Space: the camera of the current frame, x right, y down, z forward. A moment ("head") is a
- * frame number with a fraction; between two frames, points move in a straight line.
+ * Space: the camera of the current frame, x right, y down, z forward; or, where the camera's
+ * motion is known and the world is asked for, the camera of the clip's first frame. A moment
+ * ("head") is a frame number with a fraction; between two frames, points move in a straight line.
  */
 (() => {
   const scene = JSON.parse(document.getElementById("scene").textContent);
@@ -39,6 +40,11 @@
 
   const points = decodePositions();
   const ratios = new Int16Array(decodeBytes(scene.logRatio.data).buffer);
+  const deviations = scene.uncertainty ? decodeBytes(scene.uncertainty.data) : null;
+  const poses = scene.cameraToWorld
+    ? new Float32Array(decodeBytes(scene.cameraToWorld.data).buffer)
+    : null;
+  const guessedTracks = new Set(scene.guessedTracks);
   const boxLow = scene.position.low;
   const boxSpan = scene.position.high.map((high, axis) => high - boxLow[axis]);
   const scales = Object.fromEntries(
@@ -58,7 +64,9 @@
   const logRatioAt = (entry) => (ratios[entry] / 32767) * scene.logRatio.largest;
   const isVisible = (entry) => points[4 * entry + 3] > 0;
 
-  /** Position of an entry (frame * tracks + track) without exaggeration. */
+  const stdAt = (entry) => (deviations ? (deviations[entry] / 255) * scene.uncertainty.largest : 0);
+
+  /** Position of an entry (frame * tracks + track) for its camera, without exaggeration. */
   function positionAt(entry) {
     return [0, 1, 2].map((axis) => boxLow[axis] + (points[4 * entry + axis] / 65535) * boxSpan[axis]);
   }
@@ -73,6 +81,8 @@
     size: 6,
     exaggeration: 1,
     showHidden: false,
+    mostStd: Infinity, // points less sure than this are left out
+    inWorld: false,
     colour: "ratio",
     through: false, // the camera's own view
     throughness: 0, // 0 around .. 1 through the camera, in between while moving there
@@ -84,6 +94,8 @@
   // Where the viewer stands when looking around: angles, the point looked at, and how far away.
   const orbit = { azimuth: 0, elevation: 0, target: [0, 0, 1], distance: 1, touched: false };
 
+  const isShown = (entry) =>
+    (state.showHidden || isVisible(entry)) && stdAt(entry) <= state.mostStd;
   const currentFrame = () => clamp(Math.round(state.head), 0, lastFrame);
   const clipFrame = (frame) => frame * scene.frameStep;
 
@@ -105,11 +117,23 @@
   ];
   const unit = (a) => a.map((value) => value / (Math.hypot(...a) || 1));
 
-  /** Right, up and forward of a viewer at `eye` who looks at `target`; up is against y. */
-  function axesOf(eye, target) {
+  /** Right, up and forward of a viewer at `eye` who looks at `target`, `upward` on top. */
+  function axesOf(eye, target, upward = [0, -1, 0]) {
     const forward = unit(add(target, eye, -1));
-    const right = unit(cross(forward, [0, -1, 0]));
+    const right = unit(cross(forward, upward));
     return { right, up: cross(right, forward), forward };
+  }
+
+  const poseOf = (frame) => poses.subarray(12 * frame, 12 * frame + 12);
+  const moved = (pose, spot) =>
+    [0, 4, 8].map((row) => dot([pose[row], pose[row + 1], pose[row + 2]], spot) + pose[row + 3]);
+
+  /** Where a spot in front of the camera lies at the head. */
+  function fromCamera(spot) {
+    if (!state.inWorld) return spot;
+    const frame = Math.floor(state.head);
+    const next = Math.min(frame + 1, lastFrame);
+    return mix(moved(poseOf(frame), spot), moved(poseOf(next), spot), state.head - frame);
   }
 
   function orbitEye() {
@@ -145,8 +169,8 @@
   }
 
   /** World-to-clip matrix, column by column, of a viewer and of what its window shows. */
-  function clipMatrix(eye, target, [centreX, centreY, halfX, halfY]) {
-    const { right, up, forward } = axesOf(eye, target);
+  function clipMatrix(eye, target, [centreX, centreY, halfX, halfY], upward) {
+    const { right, up, forward } = axesOf(eye, target, upward);
     const near = scene.focus.radius * 0.004;
     const far = scene.focus.radius * 60 + orbit.distance;
     // Of a direction in the viewer's own axes: right, up, backward.
@@ -168,11 +192,13 @@
   /** The present point of view, on its way between around and through the camera. */
   function currentView() {
     const share = state.throughness ** 2 * (3 - 2 * state.throughness);
-    const eye = mix(orbitEye(), [0, 0, 0], share);
-    const target = mix(orbit.target, [0, 0, scene.focus.depth], share);
+    const centre = fromCamera([0, 0, 0]);
+    const eye = mix(orbitEye(), centre, share);
+    const target = mix(orbit.target, fromCamera([0, 0, scene.focus.depth]), share);
+    const upward = mix([0, -1, 0], add(fromCamera([0, -1, 0]), centre, -1), share);
     const shown = mix(orbitWindow(), cameraWindow(), share);
     const distance = Math.hypot(...add(target, eye, -1));
-    return { matrix: clipMatrix(eye, target, shown), share, distance };
+    return { matrix: clipMatrix(eye, target, shown, upward), share, distance };
   }
 
   /** Pixel of the stage (CSS pixels) of a point in space, or null behind the viewer. */
@@ -195,9 +221,10 @@
     const sample = [];
     const every = Math.ceil((frameCount * trackCount) / 4000);
     for (let entry = 0; entry < frameCount * trackCount; entry += every) {
-      if (isVisible(entry)) sample.push(positionAt(entry));
+      if (isVisible(entry)) sample.push(placed(entry, positionAt(entry)));
     }
-    const camera = [[0, 0, 0], ...frustumCorners(pictureDepth)];
+    const camera = [[0, 0, 0], ...frustumCorners(pictureDepth)].map(fromCamera);
+    if (state.inWorld) camera.push(...cameraPath());
     const size = [stage.clientWidth || 1, stage.clientHeight || 1];
     // Perspective makes the fit depend on itself; a few rounds settle it.
     for (let round = 0; round < 8; round++) {
@@ -219,155 +246,6 @@
       orbit.distance *= clamp(filled / 0.84, 0.5, 2);
     }
   }
-
-  // ---------------------------------------------------------------- shaders
-
-  const PLACE_AND_PAINT = `#version 300 es
-  precision highp float;
-  precision highp int;
-  uniform mat4 camera;
-  uniform vec3 boxLow, boxSpan;
-  uniform float ratioLargest, exaggeration;
-  uniform int colourBy;               // 0 depth change, 1 depth, 2 video
-  uniform vec2 scaleRange;
-  uniform sampler2D table, videoColour;
-
-  vec3 place(vec3 grid, float ratio) {
-    // Along the ray, so that the point stays on its pixel.
-    return (boxLow + grid * boxSpan) * exp((exaggeration - 1.0) * ratio * ratioLargest);
-  }
-  vec3 paint(vec3 grid, float ratio, int track) {
-    if (colourBy == 2) {
-      vec3 seenColour = texelFetch(videoColour, ivec2(track & 255, track >> 8), 0).rgb;
-      return 0.14 + 0.86 * seenColour; // black must show on a dark stage
-    }
-    float value = colourBy == 0 ? ratio * ratioLargest : log(boxLow.z + grid.z * boxSpan.z);
-    float share = clamp((value - scaleRange.x) / (scaleRange.y - scaleRange.x), 0.0, 1.0);
-    return texture(table, vec2((0.5 + 256.0 * share) / 257.0, 0.5)).rgb;
-  }
-  layout(location = 0) in vec4 here;
-  layout(location = 1) in vec4 next;
-  layout(location = 2) in float ratioHere;
-  layout(location = 3) in float ratioNext;
-  `;
-
-  const POINT_VERTEX = PLACE_AND_PAINT + `
-  uniform float between, pointSize, viewDistance;
-  uniform int hovered;
-  uniform bool showHidden;
-  out vec3 colour;
-  out float seen, pixels;
-  void main() {
-    vec3 spot = mix(place(here.xyz, ratioHere), place(next.xyz, ratioNext), between);
-    gl_Position = camera * vec4(spot, 1.0);
-    seen = between < 0.5 ? here.w : next.w;
-    float perspective = sqrt(viewDistance / max(gl_Position.w, 1e-6));
-    pixels = pointSize * clamp(perspective, 0.55, 2.0);
-    if (gl_VertexID == hovered) pixels *= 1.7;
-    if (seen < 0.5) pixels *= 0.85;
-    if (seen < 0.5 && !showHidden) gl_Position = vec4(2.0, 2.0, 2.0, 1.0);
-    gl_PointSize = pixels + 1.0;
-    colour = mix(paint(here.xyz, ratioHere, gl_VertexID),
-                 paint(next.xyz, ratioNext, gl_VertexID), between);
-  }`;
-
-  const POINT_FRAGMENT = `#version 300 es
-  precision highp float;
-  in vec3 colour;
-  in float seen, pixels;
-  out vec4 result;
-  void main() {
-    float radius = 0.5 * pixels;
-    float away = length(gl_PointCoord - 0.5) * (pixels + 1.0);
-    float cover = clamp(radius + 0.5 - away, 0.0, 1.0);
-    if (cover < 0.05) discard;
-    if (seen < 0.5) {
-      float ring = cover * clamp(away - radius + 1.8, 0.0, 1.0) * 0.6;
-      if (ring < 0.05) discard;
-      result = vec4(colour, 1.0) * ring;
-    } else {
-      float rim = clamp(away - 0.8 * radius + 0.5, 0.0, 1.0);
-      result = vec4(colour * (1.0 - 0.72 * rim), 1.0) * cover;
-    }
-  }`;
-
-  const STRIP_FROM_LINE = `
-  uniform vec2 stageSize;
-  // The corner of a strip of the given width in pixels around a line between two clip positions.
-  vec4 corner(vec4 from, vec4 to, float width, out float end) {
-    end = float(gl_VertexID / 2);
-    float side = float(gl_VertexID % 2) * 2.0 - 1.0;
-    if (from.w < 1e-5 || to.w < 1e-5) return vec4(2.0, 2.0, 2.0, 1.0);
-    vec2 along = (to.xy / to.w - from.xy / from.w) * stageSize;
-    float length_ = length(along);
-    along = length_ > 1e-4 ? along / length_ : vec2(1.0, 0.0);
-    vec4 spot = end < 0.5 ? from : to;
-    spot.xy += vec2(-along.y, along.x) * side * width / stageSize * spot.w;
-    return spot;
-  }`;
-
-  // One instance is one track between one frame and the next.
-  const TAIL_VERTEX = PLACE_AND_PAINT + STRIP_FROM_LINE + `
-  uniform int trackCount, firstFrame;
-  uniform float head, tail, lineWidth;
-  uniform bool showHidden;
-  out vec4 colour;
-  void main() {
-    int track = gl_InstanceID % trackCount;
-    float start = float(firstFrame + gl_InstanceID / trackCount);
-    float grown = clamp(head - start, 0.0, 1.0);
-    vec3 from = place(here.xyz, ratioHere);
-    vec3 to = mix(from, place(next.xyz, ratioNext), grown);
-    vec4 fromClip = camera * vec4(from, 1.0), toClip = camera * vec4(to, 1.0);
-    float end = float(gl_VertexID / 2);
-    float fresh = clamp(1.0 - (head - start - end * grown) / tail, 0.0, 1.0);
-    gl_Position = corner(fromClip, toClip, lineWidth * (0.35 + 0.65 * fresh), end);
-    float seen = min(here.w, next.w);
-    if (seen < 0.5 && !showHidden) gl_Position = vec4(2.0, 2.0, 2.0, 1.0);
-    float opacity = (seen < 0.5 ? 0.25 : 0.8) * fresh;
-    vec3 tint = end < 0.5 ? paint(here.xyz, ratioHere, track) : paint(next.xyz, ratioNext, track);
-    colour = vec4(tint, 1.0) * opacity;
-  }`;
-
-  const WIRE_VERTEX = `#version 300 es
-  precision highp float;
-  precision highp int;
-  uniform mat4 camera;
-  uniform float lineWidth;
-  layout(location = 0) in vec4 from;  // fourth number: opacity
-  layout(location = 1) in vec4 to;
-  out vec4 colour;
-  ` + STRIP_FROM_LINE + `
-  void main() {
-    float end;
-    gl_Position = corner(camera * vec4(from.xyz, 1.0), camera * vec4(to.xyz, 1.0), lineWidth, end);
-    colour = vec4(0.78, 0.82, 0.88, 1.0) * mix(from.w, to.w, end);
-  }`;
-
-  const FLAT_FRAGMENT = `#version 300 es
-  precision highp float;
-  in vec4 colour;
-  out vec4 result;
-  void main() { result = colour; }`;
-
-  const PICTURE_VERTEX = `#version 300 es
-  precision highp float;
-  precision highp int;
-  uniform mat4 camera;
-  uniform vec3 corners[4];            // top left, top right, bottom left, bottom right
-  out vec2 place;
-  void main() {
-    place = vec2(float(gl_VertexID % 2), float(gl_VertexID / 2));
-    gl_Position = camera * vec4(corners[gl_VertexID], 1.0);
-  }`;
-
-  const PICTURE_FRAGMENT = `#version 300 es
-  precision highp float;
-  uniform sampler2D picture;
-  uniform float opacity, brightness;
-  in vec2 place;
-  out vec4 result;
-  void main() { result = vec4(texture(picture, place).rgb * brightness, 1.0) * opacity; }`;
 
   // ---------------------------------------------------------------- drawing in 3D
 
@@ -456,6 +334,7 @@
     const pictureProgram = compile(PICTURE_VERTEX, PICTURE_FRAGMENT);
     const pointBuffer = createBuffer(points, gl.STATIC_DRAW);
     const ratioBuffer = createBuffer(ratios, gl.STATIC_DRAW);
+    const stdBuffer = deviations ? createBuffer(deviations, gl.STATIC_DRAW) : null;
     const wireBuffer = createBuffer(null);
     const tables = Object.fromEntries(
       Object.entries(scales).map(([name, { table }]) => [
@@ -468,12 +347,18 @@
     if (videoColour) videoPadded.set(videoColour);
     const videoTexture = createColourTexture(videoPadded, 256, videoRows, gl.NEAREST);
     const pictureTexture = createTexture(gl.LINEAR);
+    const poseTexture = createTexture(gl.NEAREST);
+    const poseRows = Math.ceil(frameCount / 512);
+    const posesPadded = new Float32Array(4 * 3 * 512 * poseRows);
+    if (poses) posesPadded.set(poses);
+    const { RGBA32F, RGBA, FLOAT } = gl;
+    gl.texImage2D(gl.TEXTURE_2D, 0, RGBA32F, 3 * 512, poseRows, 0, RGBA, FLOAT, posesPadded);
     let uploadedPicture = null;
     const arrays = { points: gl.createVertexArray(), tails: gl.createVertexArray() };
     arrays.wires = gl.createVertexArray();
     arrays.none = gl.createVertexArray();
 
-    /** Point the four attributes at a frame and at the one after it. */
+    /** Point the attributes at a frame and at the one after it. */
     function bindFrames(vertexArray, frame, divisor) {
       gl.bindVertexArray(vertexArray);
       const next = Math.min(frame + 1, lastFrame);
@@ -491,6 +376,14 @@
         gl.vertexAttribPointer(location, 1, gl.SHORT, true, 2, 2 * shown * trackCount);
         gl.vertexAttribDivisor(location, divisor);
       });
+      if (!stdBuffer) return; // an attribute without a buffer is 0 everywhere
+      gl.bindBuffer(gl.ARRAY_BUFFER, stdBuffer);
+      [frame, next].forEach((shown, index) => {
+        const location = 4 + index;
+        gl.enableVertexAttribArray(location);
+        gl.vertexAttribPointer(location, 1, gl.UNSIGNED_BYTE, true, 1, shown * trackCount);
+        gl.vertexAttribDivisor(location, divisor);
+      });
     }
 
     function useTrackProgram({ program, at }, view) {
@@ -504,12 +397,19 @@
       const scale = scales[state.colour] || scales.ratio;
       gl.uniform2f(at("scaleRange"), scale.low, scale.high);
       gl.uniform1i(at("showHidden"), state.showHidden ? 1 : 0);
+      gl.uniform1f(at("stdLargest"), scene.uncertainty ? scene.uncertainty.largest : 0);
+      gl.uniform1f(at("mostStd"), Math.min(state.mostStd, 1e6));
+      gl.uniform1i(at("inWorld"), state.inWorld ? 1 : 0);
+      gl.uniform1i(at("lastFrame"), lastFrame);
       gl.activeTexture(gl.TEXTURE0);
       gl.bindTexture(gl.TEXTURE_2D, tables[state.colour] || tables.ratio);
       gl.uniform1i(at("table"), 0);
       gl.activeTexture(gl.TEXTURE1);
       gl.bindTexture(gl.TEXTURE_2D, videoTexture);
       gl.uniform1i(at("videoColour"), 1);
+      gl.activeTexture(gl.TEXTURE2);
+      gl.bindTexture(gl.TEXTURE_2D, poseTexture);
+      gl.uniform1i(at("cameraToWorld"), 2);
     }
 
     function drawPicture(view) {
@@ -525,7 +425,8 @@
       gl.bindVertexArray(arrays.none);
       gl.uniform1i(pictureProgram.at("picture"), 0);
       gl.uniformMatrix4fv(pictureProgram.at("camera"), false, view.matrix);
-      gl.uniform3fv(pictureProgram.at("corners"), frustumCorners(pictureDepth).flat());
+      const corners = frustumCorners(pictureDepth).map(fromCamera);
+      gl.uniform3fv(pictureProgram.at("corners"), corners.flat());
       gl.uniform1f(pictureProgram.at("opacity"), 0.92);
       gl.uniform1f(pictureProgram.at("brightness"), 0.9 - 0.3 * view.share);
       gl.disable(gl.DEPTH_TEST);
@@ -537,10 +438,13 @@
       useTrackProgram(pointProgram, view);
       const frame = Math.floor(state.head);
       bindFrames(arrays.points, frame, 0);
+      gl.uniform1i(pointProgram.at("frame"), frame);
       gl.uniform1f(pointProgram.at("between"), state.head - frame);
       gl.uniform1f(pointProgram.at("pointSize"), state.size * scale);
       gl.uniform1f(pointProgram.at("viewDistance"), view.distance);
       gl.uniform1i(pointProgram.at("hovered"), state.hovered);
+      const { full, hollow } = scene.uncertainty || { full: 1, hollow: 2 };
+      gl.uniform2f(pointProgram.at("holeRange"), full, hollow);
       gl.depthMask(true);
       gl.drawArrays(gl.POINTS, 0, trackCount);
       gl.depthMask(false);
@@ -609,21 +513,34 @@
 
   const guideDepth = ({ depth }) => depth ** state.exaggeration;
 
+  const cameraPath = () =>
+    Array.from({ length: frameCount }, (_, frame) => moved(poseOf(frame), [0, 0, 0]));
+
   /** Lines as [from, opacity, to, opacity]: the camera, its field of view, and the guides. */
   function frustumWires(strength) {
     const lines = [];
     const rectangle = (depth, opacity) => {
-      const corners = frustumCorners(depth);
+      const corners = frustumCorners(depth).map(fromCamera);
       for (const [a, b] of [[0, 1], [1, 3], [3, 2], [2, 0]]) {
         lines.push([...corners[a], opacity, ...corners[b], opacity]);
       }
     };
     rectangle(pictureDepth, 0.2 + 0.6 * strength);
+    const near = frustumCorners(pictureDepth).map(fromCamera);
+    const centre = fromCamera([0, 0, 0]);
+    for (const corner of near) lines.push([...centre, 0.8 * strength, ...corner, 0.8 * strength]);
+    if (state.inWorld) {
+      // Guides are depths for one camera; in the world its way says more, bright where it was.
+      const path = cameraPath();
+      for (let frame = 0; frame < lastFrame; frame++) {
+        const opacity = (frame < state.head ? 0.95 : 0.35) * strength;
+        lines.push([...path[frame], opacity, ...path[frame + 1], opacity]);
+      }
+      return lines;
+    }
     for (const guide of scene.guides) rectangle(guideDepth(guide), 0.3 * strength);
     const farthest = Math.max(...scene.guides.map(guideDepth));
-    const near = frustumCorners(pictureDepth);
     frustumCorners(farthest).forEach((far, index) => {
-      lines.push([0, 0, 0, 0.8 * strength, ...near[index], 0.8 * strength]);
       lines.push([...near[index], 0.22 * strength, ...far, 0.12 * strength]);
     });
     return lines;
@@ -640,7 +557,7 @@
     scene.guides.forEach((guide, index) => {
       const span = guideLabels[index];
       const spot = onStage(view.matrix, frustumCorners(guideDepth(guide))[1]);
-      span.hidden = !spot || view.share > 0.3;
+      span.hidden = !spot || view.share > 0.3 || state.inWorld;
       if (spot) span.style.transform = `translate(${spot[0]}px, ${spot[1]}px)`;
     });
   }
@@ -661,13 +578,20 @@
     return `rgb(${scale.table.slice(3 * row, 3 * row + 3).join(" ")})`;
   }
 
+  /** 0 for a full dot, 1 for a ring: see hollowness.py, which the shader follows as well. */
+  function holeShareAt(entry) {
+    if (!deviations) return 0;
+    const { full, hollow } = scene.uncertainty;
+    return clamp(Math.log(Math.max(stdAt(entry), full) / full) / Math.log(hollow / full), 0, 1);
+  }
+
   function drawInset() {
     const picture = currentPicture();
     const frame = currentFrame();
     const { fx, fy, cx, cy, width, height } = scene.camera;
     const density = Math.min(devicePixelRatio || 1, 2);
     const room = inset.parentElement.clientWidth;
-    const shows = [frame, picture && picture.frame, state.colour, state.showHidden, room].join();
+    const shows = [frame, picture && picture.frame, state.colour, state.mostStd, room].join();
     if (shows === insetShows || room === 0) return;
     insetShows = shows;
     const shrink = Math.min(room / width, 320 / height);
@@ -683,11 +607,18 @@
     const radius = clamp(0.13 * Math.sqrt((inset.width * inset.height * every) / (trackCount || 1)), 1.5 * density, 2.5 * density);
     for (let track = 0; track < trackCount; track += every) {
       const entry = frame * trackCount + track;
-      if (!isVisible(entry)) continue;
+      if (!isVisible(entry) || stdAt(entry) > state.mostStd) continue;
       const [x, y, z] = positionAt(entry);
+      const spot = [((x / z) * fx + cx) * toPixel, ((y / z) * fy + cy) * toPixel];
       brush.beginPath();
-      brush.arc(((x / z) * fx + cx) * toPixel, ((y / z) * fy + cy) * toPixel, radius, 0, 7);
+      brush.arc(...spot, radius, 0, 7);
       brush.fillStyle = tableColour(entry, track);
+      brush.fill();
+      const hole = 0.6 * radius * holeShareAt(entry);
+      if (hole < 0.5) continue;
+      brush.beginPath();
+      brush.arc(...spot, hole, 0, 7);
+      brush.fillStyle = "rgb(16 16 18)";
       brush.fill();
     }
   }
@@ -754,14 +685,19 @@
     return positionAt(entry).map((value) => value * grown);
   }
 
+  /** Where a position of an entry's camera lies in what is shown. */
+  function placed(entry, position) {
+    return state.inWorld ? moved(poseOf(Math.floor(entry / trackCount)), position) : position;
+  }
+
   function findHovered(view) {
     if (!pointer || dragging.size > 0) return -1;
     let best = -1;
     let nearest = 14;
     for (let track = 0; track < trackCount; track++) {
       const entry = currentFrame() * trackCount + track;
-      if (!state.showHidden && !isVisible(entry)) continue;
-      const spot = onStage(view.matrix, exaggerated(entry));
+      if (!isShown(entry)) continue;
+      const spot = onStage(view.matrix, placed(entry, exaggerated(entry)));
       const away = spot ? Math.hypot(spot[0] - pointer[0], spot[1] - pointer[1]) : Infinity;
       if (away < nearest) [best, nearest] = [track, away];
     }
@@ -779,8 +715,16 @@
     if (found < 0) return;
     const entry = currentFrame() * trackCount + found;
     const parts = [`track ${found * scene.trackStep}`];
-    if (scene.metric) parts.push(`${positionAt(entry)[2].toPrecision(3)} m away`);
-    parts.push(`×${Math.exp(logRatioAt(entry)).toFixed(2)} since frame ${scene.queryFrame[found]}`);
+    if (scene.commonScale) {
+      const depth = positionAt(entry)[2].toPrecision(3);
+      parts.push(scene.metric ? `${depth} m away` : `depth ${depth}`);
+      if (guessedTracks.has(found)) parts.push("scale guessed from neighbours");
+    }
+    const [low, middle, high] = [-1, 0, 1].map((side) =>
+      Math.exp(logRatioAt(entry) + side * stdAt(entry)).toFixed(2),
+    );
+    const likely = deviations && low !== high ? ` (likely ${low} to ${high})` : "";
+    parts.push(`×${middle}${likely} since frame ${scene.queryFrame[found]}`);
     if (!isVisible(entry)) parts.push("hidden");
     label.textContent = parts.join("  ·  ");
     const left = clamp(pointer[0] + 14, 0, stage.clientWidth - label.offsetWidth - 6);
@@ -1011,11 +955,49 @@
   }
 
   function offerExaggeration() {
-    // Metres are not to be bent; and the ends of the scale shall stay within a factor of 6.
+    // A space of one scale is not to be bent; and the ends of the scale shall stay within a factor of 6.
     const most = Math.floor(clamp(Math.log(6) / scales.ratio.high, 1, 8) * 4) / 4;
     element("exaggeration").max = String(most);
-    element("exaggeration-control").hidden = scene.metric || most < 1.25;
+    element("exaggeration-control").hidden = scene.commonScale || most < 1.25;
     connectSlider("exaggeration", 1, (value) => (value === 1 ? "off" : `×${value}`));
+  }
+
+  /** Limits on the standard deviation, the strictest last, as percent of the depth. */
+  function offerLimit() {
+    const percents = [100, 50, 30, 20, 15, 10, 5].filter(
+      (percent) => deviations && Math.log1p(percent / 100) < scene.uncertainty.largest,
+    );
+    element("limit-control").hidden = percents.length === 0;
+    element("limit").max = String(percents.length);
+    connectSlider("limit", 0, (value) => {
+      state.mostStd = value ? Math.log1p(percents[value - 1] / 100) : Infinity;
+      return value ? `over ±${percents[value - 1]} %` : "off";
+    });
+  }
+
+  function explainHoles() {
+    element("hollow-legend").hidden = !deviations;
+    if (!deviations) return;
+    const percent = (std) => `±${Math.round(100 * Math.expm1(std))} %`;
+    const { full, hollow } = scene.uncertainty;
+    element("full-means").textContent = `sure, ${percent(full)}`;
+    element("hollow-means").textContent = `hollow: unsure, ${percent(hollow)}`;
+  }
+
+  function offerWorld() {
+    element("space-choice").hidden = !poses;
+    element("space-camera").addEventListener("click", () => setWorld(false));
+    element("space-world").addEventListener("click", () => setWorld(true));
+  }
+
+  function setWorld(inWorld) {
+    if (state.inWorld === inWorld || !poses) return;
+    state.inWorld = inWorld;
+    element("space-camera").setAttribute("aria-pressed", String(!inWorld));
+    element("space-world").setAttribute("aria-pressed", String(inWorld));
+    resetOrbit();
+    explain();
+    requestDraw();
   }
 
   element("show-hidden").addEventListener("change", (event) => {
@@ -1039,6 +1021,11 @@
     if (trackCount === 0) sentences.push("This clip has no tracks.");
     if (scene.metric) {
       sentences.push("Positions are in metres.");
+    } else if (scene.commonScale) {
+      sentences.push(
+        "All tracks share one scale, so their depths can be compared; what its unit is in metres " +
+          "is not known.",
+      );
     } else {
       sentences.push(
         "Each track has its own scale: its depth is 1 at the frame it was queried in. At that " +
@@ -1047,10 +1034,25 @@
           "different tracks cannot be compared.",
       );
     }
+    if (guessedTracks.size > 0) {
+      sentences.push(
+        `${plural(guessedTracks.size, "track")} without a scale of ` +
+          `${guessedTracks.size === 1 ? "its" : "their"} own lie at the depth of the neighbours.`,
+      );
+    }
     sentences.push(
-      "Everything is placed as the camera of the current frame sees it, so a moving camera makes " +
-        "still things move.",
+      state.inWorld
+        ? "The world is the space of the camera at frame 0. The line is the way of the camera, " +
+            "bright as far as it has gone."
+        : "Everything is placed as the camera of the current frame sees it, so a moving camera " +
+            "makes still things move.",
     );
+    if (deviations) {
+      sentences.push(
+        "Where a point says “likely a to b”, about two in three true changes of depth lie " +
+          "between; the hole in a point grows with that interval.",
+      );
+    }
     const skipped = [];
     if (scene.frameStep > 1) skipped.push(`every ${ordinal(scene.frameStep)} frame`);
     if (scene.trackStep > 1) skipped.push(`every ${ordinal(scene.trackStep)} track`);
@@ -1063,8 +1065,9 @@
       const share = (100 * scene.movedShare).toPrecision(1);
       sentences.push(`${share} % of the positions lay far outside and are drawn at the edge.`);
     }
-    element("caption").textContent = scene.metric
-      ? "Positions in metres, around the camera of the current frame."
+    const around = state.inWorld ? "in the world" : "around the camera of the current frame";
+    element("caption").textContent = scene.commonScale
+      ? `Positions in ${scene.metric ? "metres" : "one common, unknown unit"}, ${around}.`
       : "Every track lies on the sheet at depth 1 in its query frame; the sheet bends as things come nearer or recede.";
     element("explanation").replaceChildren(
       ...sentences.map((sentence) => {
@@ -1100,6 +1103,9 @@
     offerColours();
     setColour("ratio");
     offerExaggeration();
+    offerLimit();
+    explainHoles();
+    offerWorld();
     chooseSpeed();
     element("tail").max = String(Math.max(1, lastFrame));
     const drawable = Math.floor(250000 / Math.max(trackCount, 1)); // segments a laptop draws well
@@ -1112,17 +1118,18 @@
       paint(); // at once: until then the browser stretches the old picture
     }).observe(stage);
 
-    // A link may ask for a moment: #frame=12&view=camera&colour=depth
+    // A link may ask for a moment: #frame=12&view=camera&colour=depth&space=world
     const asked = new URLSearchParams(location.hash.slice(1));
     if (scales[asked.get("colour")] || (asked.get("colour") === "video" && videoColour)) {
       setColour(asked.get("colour"));
     }
+    if (asked.has("frame")) setHead(Number(asked.get("frame")) / scene.frameStep || 0);
+    else setPlaying(!calm);
+    setWorld(asked.get("space") === "world");
     if (asked.get("view") === "camera") {
       setThrough(true);
       state.throughness = 1;
     }
-    if (asked.has("frame")) setHead(Number(asked.get("frame")) / scene.frameStep || 0);
-    else setPlaying(!calm);
   }
 
   start();
