@@ -16,6 +16,11 @@ _REQUIRED = ("torch", "numpy", "scipy", "opencv-python-headless", "av", "typer",
 _EXTRAS = {
     "rerun-sdk": ("rerun", "view", "writes scene.rrd and opens the Rerun viewer"),
     "matplotlib": ("matplotlib", "plot", "draws the curve of a training run"),
+    "huggingface_hub": ("huggingface_hub", "hub", "downloads weights of depth models"),
+    "transformers": ("transformers", "hub", "runs depth models frame by frame"),
+    "diffusers": ("diffusers", "diffusion", "runs RollingDepth"),
+    "OpenEXR": ("OpenEXR", "exr", "reads and writes EXR files"),
+    "scenedetect-headless": ("scenedetect", "scenes", "finds the cuts of a video"),
 }
 """Package to: module, extra that brings it, what it is for."""
 
@@ -49,6 +54,7 @@ def examine() -> Iterator[Finding]:
         missing = f"not installed: pip install 'kinedepth[{extra}]'"
         yield Finding(package, f"{_version(package) if there else missing} ({purpose})")
     yield from _examine_weights()
+    yield from _list_depth_models()
 
 
 def _version(package: str) -> str | None:
@@ -112,3 +118,19 @@ def _examine_model(name: str, path: Path) -> Finding:
         f"{config.support_grid} supporting grid; trained {steps} steps; "
         f"{path.stat().st_size / 1024**2:.1f} MiB",
     )
+
+
+def _list_depth_models() -> Iterator[Finding]:
+    """Models of dense depth, the size of what would be downloaded, and its licence."""
+    from kinedepth.dense.registry import DEPTH_MODELS
+    from kinedepth.hub import PUBLISHED
+
+    for name, entry in DEPTH_MODELS.items():
+        weights = PUBLISHED.get(name)
+        source = "needs --weights"
+        if weights is not None:
+            size = weights.size / 1e6 if weights.size is not None else weights.megabytes
+            megabytes = "" if size is None else f"{size:,.0f} MB, "
+            source = f"{megabytes}{weights.licence.name}"
+        frames = ", frame by frame" if entry.per_frame else ""
+        yield Finding(f"depth {name}", f"{entry.kind.replace('_', ' ')}{frames}; {source}")

@@ -486,7 +486,15 @@ def test_doctor_names_versions_devices_and_weights(kine):
     outcome = kine("doctor")
     for subject in ("kinedepth", "python", "torch", "device cpu", "H.264 encoder", "weights"):
         assert subject in outcome.out
-    assert f"kinedepth              {kinedepth.__version__}" in outcome.out
+    assert f"kinedepth{' ' * 36}{kinedepth.__version__}" in outcome.out
+
+
+def test_doctor_lists_depth_models_with_their_licences(kine):
+    lines = kine("doctor").out.splitlines()
+    line = next(line for line in lines if line.split()[:2] == ["depth", "vda-large"])
+    assert "affine invariant disparity" in line
+    assert "CC-BY-NC-4.0" in line
+    assert any("needs --weights" in line for line in lines if "depth vda " in line)
 
 
 def test_doctor_fails_where_no_video_could_be_lifted(kine, monkeypatch):

@@ -14,7 +14,7 @@ def doctor_command() -> None:
 
     broken = False
     for finding in examine():
-        typer.echo(f"{'!' if finding.broken else ' '} {finding.subject:<22} {finding.text}")
+        typer.echo(f"{'!' if finding.broken else ' '} {finding.subject:<44} {finding.text}")
         broken |= finding.broken
     if broken:
         raise typer.Exit(1)
