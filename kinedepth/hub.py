@@ -53,6 +53,12 @@ APPLE_AMLR = Licence(
     "Apple's licence for research models: for non-commercial research only",
     "https://huggingface.co/apple/DepthPro/blob/main/LICENSE",
 )
+RAIL_PP_M = Licence(
+    "CreativeML Open RAIL++-M",
+    False,
+    "free, but not for the uses that its attachment A forbids, which you have to pass on",
+    "https://huggingface.co/stabilityai/stable-diffusion-2/blob/main/LICENSE-MODEL",
+)
 
 
 @dataclass(frozen=True)
@@ -108,6 +114,20 @@ def _transformers(repository: str, megabytes: int, licence: Licence) -> Publishe
     names = ("config.json", "preprocessor_config.json", "model.safetensors")
     files = tuple(HubFile(name) for name in names)
     return PublishedWeights(repository, files, licence, megabytes=megabytes)
+
+
+def _pipeline(repository: str, licence: Licence) -> PublishedWeights:
+    """A latent diffusion pipeline of diffusers, part by part."""
+    network = "diffusion_pytorch_model.safetensors"
+    names = (
+        "model_index.json",
+        "scheduler/scheduler_config.json",
+        *(f"text_encoder/{name}" for name in ("config.json", "model.safetensors")),
+        *(f"tokenizer/{name}" for name in ("vocab.json", "merges.txt")),
+        *(f"tokenizer/{name}.json" for name in ("tokenizer_config", "special_tokens_map")),
+        *(f"{part}/{name}" for part in ("unet", "vae") for name in ("config.json", network)),
+    )
+    return PublishedWeights(repository, tuple(map(HubFile, names)), licence)
 
 
 def _depth_anything_v2(kind: str) -> dict[str, PublishedWeights]:
@@ -174,6 +194,7 @@ PUBLISHED: dict[str, PublishedWeights] = {
         CC_BY_NC_4,
         "607fcdbd454b95c3bd39abbd3054142869a527d3",
     ),
+    "rollingdepth": _pipeline("prs-eth/rollingdepth-v1-0", RAIL_PP_M),
     **_depth_anything_v2("metric-indoor"),
     **_depth_anything_v2("metric-outdoor"),
     **_depth_anything_v2(""),

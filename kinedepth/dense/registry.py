@@ -38,6 +38,15 @@ class DepthOptions:
         stream: frame by frame without looking ahead, as for a live camera.
         align_stream: align a stream to what it has shown, so that its scale does not drift.
         scene_cuts: begin anew at every cut of the video.
+        preset: a named choice of the options that follow, which change single ones of it.
+        resolution: pixels of the long side in the network; 0 for the frames' own size.
+        dilations: distances in frames between the neighbours of a snippet.
+        snippet_length: frames in a snippet.
+        steps: of denoising.
+        refine_steps: of the refinement of the whole video; 0 for none.
+        solver: of the snippets' alignment: irls or adam.
+        decode: what passes the decoder: all snippets, or each frame once (merged).
+        seed: of the noise that depth begins with.
     """
 
     weights: Path | None = None
@@ -48,6 +57,15 @@ class DepthOptions:
     stream: bool | None = None
     align_stream: bool | None = None
     scene_cuts: bool | None = None
+    preset: str | None = None
+    resolution: int | None = None
+    dilations: list[int] | None = None
+    snippet_length: int | None = None
+    steps: int | None = None
+    refine_steps: int | None = None
+    solver: str | None = None
+    decode: str | None = None
+    seed: int | None = None
 
     @classmethod
     def of(cls, options: dict[str, Any]) -> DepthOptions:
@@ -117,6 +135,13 @@ def _depth_anything_v2(kind: DepthKind, infix: str = "") -> dict[str, DepthModel
     return {f"depth-anything-v2-{infix}{size}": entry for size in ("small", "base", "large")}
 
 
+def _rolling_depth() -> DepthModelEntry:
+    snippets = ("preset", "resolution", "dilations", "snippet_length", "steps", "refine_steps")
+    options = (*snippets, "solver", "decode", "seed", "precision")
+    loader = "kinedepth.dense.rolling_depth.depth_model:load"
+    return DepthModelEntry(loader, "affine_invariant_disparity", options)
+
+
 DEPTH_MODELS: dict[str, DepthModelEntry] = {
     "vda-small": _video_depth_anything("affine_invariant_disparity"),
     "vda-base": _video_depth_anything("affine_invariant_disparity"),
@@ -127,6 +152,7 @@ DEPTH_MODELS: dict[str, DepthModelEntry] = {
     # Trained with this package: nothing is published, so these need weights.
     "vda": _video_depth_anything("affine_invariant_disparity"),
     "vda-metric": _video_depth_anything("metric"),
+    "rollingdepth": _rolling_depth(),
     **_depth_anything_v2("metric", "metric-indoor-"),
     **_depth_anything_v2("metric", "metric-outdoor-"),
     **_depth_anything_v2("affine_invariant_disparity"),

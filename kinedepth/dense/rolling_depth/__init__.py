@@ -1,0 +1,1 @@
+"""RollingDepth: depth of a video from a single-image diffusion model that sees short snippets."""
