@@ -28,6 +28,9 @@ _ROUNDING = 1e-6
 
 _MOST_DAMPING = 1e4
 
+_WORTHWHILE = 1e-3
+"""Share of the objective that a descent has to gain for another one to be tried after it."""
+
 
 @dataclass(frozen=True)
 class Overlap:
@@ -86,7 +89,7 @@ def inverse_of_value(floor: float) -> Quantity:
     """The :data:`Quantity` ``1 / max(value, floor)``."""
 
     def inverse(aligned: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        inverted: NDArray[np.float32] = np.float32(1) / np.maximum(aligned, np.float32(floor))
+        inverted = np.reciprocal(np.maximum(aligned, np.float32(floor)))
         return inverted, np.where(aligned > floor, -inverted * inverted, np.float32(0))
 
     return inverse
@@ -170,6 +173,10 @@ class Expansion:
         self._entries.append(block.ravel())
 
 
+Objective = Callable[[Expansion], None]
+"""Adds its terms to an expansion."""
+
+
 @dataclass(frozen=True)
 class Solution:
     """What :func:`minimise` found.
@@ -187,14 +194,14 @@ class Solution:
 
 
 def minimise(
-    objective: Callable[[Expansion], None],
+    objective: Objective,
     scale: NDArray[np.float64],
     shift: NDArray[np.float64],
     *,
     smoothing: float = 1.0,
     least_smoothing: float = 1e-3,
     tolerance: float = 1e-5,
-    most_solves: int = 60,
+    most_solves: int = 100,
 ) -> Solution:
     """Scales and shifts that make ``objective`` small; never larger than at the start.
 
@@ -208,28 +215,61 @@ def minimise(
         tolerance: done once two steps in a row gained less than this share of the objective.
         most_solves: bound on the number of steps.
     """
-    damping, idle, solves = 1e-6, 0, 0
-    here = _expanded(objective, scale, shift, smoothing)
-    while solves < most_solves and idle < 2 and damping < _MOST_DAMPING:
-        step = here.step(damping)
-        solves += 1
-        smoothing = max(0.6 * smoothing, least_smoothing)
-        pieces = len(here.scale)
-        there = _expanded(
-            objective, here.scale + step[:pieces], here.shift + step[pieces:], smoothing
-        )
-        # A comparison with NaN is false: a step out of bounds counts as one that did not help.
-        gained = here.loss - there.loss
-        if gained > 0:
-            idle = 0 if gained > tolerance * here.loss else idle + 1
-            here, damping = there, max(damping / 10, 1e-8)
-        else:
-            damping = max(10 * damping, 1e-4)
-    return Solution(here.scale, here.shift, here.loss, solves)
+    here = _Position(objective, _expanded(objective, scale, shift, smoothing), most_solves)
+    while True:
+        before = here.loss
+        here.descend(smoothing, least_smoothing, tolerance)
+        # Small smoothing makes kinks sticky: a solution that a second, smoother descent can leave
+        # was no minimum.
+        if not before - here.loss > _WORTHWHILE * before or here.solves_left <= 0:
+            break
+    found = here.expansion
+    return Solution(found.scale, found.shift, found.loss, most_solves - here.solves_left)
+
+
+class _Position:
+    """Where a minimisation stands.
+
+    Attributes:
+        expansion: the objective there.
+        solves_left: of those allowed.
+    """
+
+    def __init__(self, objective: Objective, expansion: Expansion, solves: int) -> None:
+        self.expansion = expansion
+        self.solves_left = solves
+        self._objective = objective
+
+    @property
+    def loss(self) -> float:
+        """The objective's value."""
+        return self.expansion.loss
+
+    def descend(self, smoothing: float, least_smoothing: float, tolerance: float) -> None:
+        """Go downhill with falling smoothing until there is next to no gain."""
+        here, pieces = self.expansion, len(self.expansion.scale)
+        if here.smoothing != smoothing:
+            here = _expanded(self._objective, here.scale, here.shift, smoothing)
+        damping, idle = 1e-6, 0
+        while self.solves_left > 0 and idle < 2 and damping < _MOST_DAMPING:
+            step = here.step(damping)
+            self.solves_left -= 1
+            smoothing = max(0.6 * smoothing, least_smoothing)
+            there = _expanded(
+                self._objective, here.scale + step[:pieces], here.shift + step[pieces:], smoothing
+            )
+            # A comparison with NaN is false: a step out of bounds is one that did not help.
+            gained = here.loss - there.loss
+            if gained > 0:
+                idle = 0 if gained > tolerance * here.loss else idle + 1
+                here, damping = there, max(damping / 10, 1e-8)
+            else:
+                damping = max(10 * damping, 1e-4)
+        self.expansion = here
 
 
 def _expanded(
-    objective: Callable[[Expansion], None],
+    objective: Objective,
     scale: NDArray[np.float64],
     shift: NDArray[np.float64],
     smoothing: float,

@@ -94,7 +94,7 @@ def coalign(
         solver: ``irls`` or ``adam``.
         pixel_step, border: compared is every so many pixels, from this far inside (less far
             where the frame is too small for it).
-        iterations: at most; None for 60 of ``irls`` and 2,000 of ``adam``.
+        iterations: at most; None for 100 of ``irls`` and 2,000 of ``adam``.
         learning_rate: of ``adam``.
 
     Raises:
@@ -111,7 +111,7 @@ def coalign(
         scale, shift = _descend(values, places, objective, iterations or 2000, learning_rate)
         loss = objective.loss(scale, shift)
     else:
-        solution = _solve(values, places, objective, iterations or 60)
+        solution = _solve(values, places, objective, iterations or 100)
         scale, shift, loss = solution.scale, solution.shift, solution.loss
     factors, offsets = scale.astype(np.float32), shift.astype(np.float32)
     merged = merge_snippets(snippets, places, factors, offsets, lowest)
