@@ -425,6 +425,16 @@ def test_the_legend_explains_hollow_points_where_there_is_room():
     assert tiny.opacity.shape == draw_legend(scale, 48, 32).opacity.shape
 
 
+def test_depth_is_as_unsure_as_its_scale_while_its_change_may_be_sure():
+    tracks3d = with_std(one_track([0, 0], xy=(80.5, 40.5)), 0.0)
+    unsure = anchored(tracks3d, metric=True, scale_std=GUESSED_SCALE_STD)
+    by_ratio, _ = paint(unsure, 1)
+    by_depth, _ = paint(unsure, 1, colour_by="depth")
+    sure_depth, _ = paint(anchored(tracks3d, metric=True), 1, colour_by="depth")
+    assert by_ratio[40, 80].min() > 200
+    assert by_depth[40, 80].max() < 150 < sure_depth[40, 80].max()
+
+
 # The 3D page
 
 
@@ -559,7 +569,9 @@ def test_tracks_of_one_unknown_scale_are_not_said_to_be_metric(tmp_path):
     depths = np.linspace(2.5, 33, 30)
     scene = read_scene(anchored(moving_grid(query_depth=depths), scale_std=scale_std), tmp_path)
     assert (scene["metric"], scene["commonScale"]) == (False, True)
-    assert scene["guessedTracks"] == [3, 8]
+    assert scene["scale"]["guessed"] == [3, 8]
+    found = unpack(scene["scale"], "<u2", 30) * scene["scale"]["largest"] / 65535
+    np.testing.assert_allclose(found, np.minimum(scale_std, LARGEST_STD), atol=2e-5)
     assert [guide["label"] for guide in scene["guides"]] == ["depth 5", "depth 10", "depth 20"]
 
 
@@ -742,6 +754,54 @@ def test_a_recording_is_written_whole(tracks3d, tmp_path):
     content = (tmp_path / "scene.rrd").read_bytes()
     assert content[:3] == b"RRF"
     assert len(content) > 2000
+
+
+@pytest.fixture
+def logged(monkeypatch):
+    """What is logged to Rerun as 3D points and as extra values, in order: ``(name, arguments)``."""
+    rerun = pytest.importorskip("rerun", reason="rerun-sdk is not installed")
+    calls = []
+
+    def remember(name):
+        original = getattr(rerun, name)
+
+        def spy(*arguments, **options):
+            calls.append((name, arguments, options))
+            return original(*arguments, **options)
+
+        monkeypatch.setattr(rerun, name, spy)
+
+    for name in ("Points3D", "AnyValues", "Transform3D"):
+        remember(name)
+    return calls
+
+
+def test_a_recording_makes_unsure_points_small_and_says_how_unsure_they_are(logged, tmp_path):
+    std = np.linspace(0, 1, 30, dtype=np.float32)
+    write_rerun(with_std(moving_grid(), std), tmp_path / "scene.rrd")
+    radii = [options["radii"] for name, _, options in logged if name == "Points3D"]
+    values = [options["log_ratio_std"] for name, _, options in logged if name == "AnyValues"]
+    assert len(radii) == len(values) == FRAMES
+    size = -np.asarray(radii[3])  # negative: pixels
+    assert (np.diff(size) <= 0).all()
+    assert size[0] == 3
+    assert 1 <= size[-1] < 1.5
+    np.testing.assert_array_equal(values[3], std)
+
+
+def test_a_recording_with_camera_poses_has_still_points_stand_still_in_the_world(logged, tmp_path):
+    poses = turning_camera()
+    world = np.random.default_rng(2).uniform([-1, -1, 4], [1, 1, 8], (30, 3))
+    seen = np.einsum("tij,nj->tni", poses[:, :3, :3], world) + poses[:, None, :3, 3]
+    tracks3d = anchored(replace(moving_grid(), xyz=seen.astype(np.float32)), poses=poses)
+    write_rerun(tracks3d, tmp_path / "scene.rrd")
+    positions = [arguments[0] for name, arguments, _ in logged if name == "Points3D"]
+    assert len(positions) == 2 * FRAMES, "once as the camera sees them, once in the world"
+    np.testing.assert_allclose(positions[:FRAMES], seen, atol=1e-5)
+    np.testing.assert_allclose(positions[FRAMES:], np.tile(world, (FRAMES, 1, 1)), atol=1e-4)
+    centres = [options["translation"] for name, _, options in logged if name == "Transform3D"]
+    expected = [-pose[:3, :3].T @ pose[:3, 3] for pose in poses]
+    np.testing.assert_allclose(centres, expected, atol=1e-6)
 
 
 # Opening a run

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinedepth.tracks import Tracks3D
+from kinedepth.viewing.colour_scale import ColourBy
 
 FULL_STD = math.log(1.05)
 """Standard deviation of the log ratio up to which dots are full: 5 % of the depth."""
@@ -43,11 +44,18 @@ def hole_share(std: NDArray[np.floating]) -> NDArray[np.float32]:
     return np.minimum(share, 1).astype(np.float32)
 
 
-def hole_shares(tracks3d: Tracks3D) -> NDArray[np.float32] | None:
-    """``(T, N)`` :func:`hole_share` of a clip; None where nothing is known or nothing unsure."""
+def hole_shares(tracks3d: Tracks3D, by: ColourBy) -> NDArray[np.float32] | None:
+    """``(T, N)`` :func:`hole_share` of what the colour shows, the change of depth or depth.
+
+    Depth itself is as unsure as its change and the scale of the track together. None where
+    nothing is known, or nothing that is seen is unsure.
+    """
     if tracks3d.log_ratio_std is None:
         return None
-    shares = hole_share(tracks3d.log_ratio_std)
+    std = tame_std(tracks3d.log_ratio_std)
+    if by == "depth" and tracks3d.log_scale_std is not None:
+        std = np.hypot(std, tame_std(tracks3d.log_scale_std))
+    shares = hole_share(std)
     return shares if (shares[tracks3d.tracks.visible] > 0).any() else None
 
 

@@ -112,7 +112,7 @@ class OverlayPainter:
         # Both as small as can be: long clips with dense tracks have very many of them.
         self.colour_index = self.scale.index(colour_values(tracks3d, colour_by)).astype(np.uint16)
         self.depth = tracks3d.depth
-        self.holes = hole_shares(tracks3d)
+        self.holes = hole_shares(tracks3d, colour_by)
         self.legend = draw_legend(self.scale, width, height, explain_holes=self.holes is not None)
 
         # Our pixel centres are at +0.5, OpenCV's at whole numbers. Trackers may put hidden

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from kinedepth.tracks import GUESSED_SCALE_STD, Tracks3D
 from kinedepth.viewing.colour_scale import ColourScale, colour_scale, has_common_scale
-from kinedepth.viewing.hollowness import FULL_STD, HOLLOW_STD, tame_std
+from kinedepth.viewing.hollowness import FULL_STD, HOLLOW_STD, LARGEST_STD, tame_std
 
 if TYPE_CHECKING:
     from kinedepth.video import Video
 
-MOST_ENTRIES = 920_000
+MOST_ENTRIES = 900_000
 """Most positions (frames x tracks) a page holds; beyond, frames are skipped.
 
 Each takes six bytes of position, two of log ratio, one of its standard deviation and a bit of
@@ -93,7 +93,7 @@ def pack_scene(tracks3d: Tracks3D, selection: Selection) -> dict[str, Any]:
         "clipTracks": len(tracks3d.tracks),
         "metric": tracks3d.metric,
         "commonScale": has_common_scale(tracks3d),
-        "guessedTracks": _guessed(tracks3d, columns),
+        "scale": _pack_scale_std(tracks3d, columns),
         "movedShare": moved,
         "camera": {
             "fx": camera.fx,
@@ -229,11 +229,16 @@ def _pack_poses(tracks3d: Tracks3D, rows: slice) -> dict[str, Any] | None:
     return {"data": _base64(to_world[:, :3].astype("<f4"))}
 
 
-def _guessed(tracks3d: Tracks3D, columns: slice) -> list[int]:
-    """Which of the page's tracks lie at the depth of their neighbours for want of their own."""
+def _pack_scale_std(tracks3d: Tracks3D, columns: slice) -> dict[str, Any] | None:
+    """How unsure each track's scale is, and which ones lie at the depth of their neighbours."""
     if tracks3d.log_scale_std is None:
-        return []
-    return np.flatnonzero(tracks3d.log_scale_std[columns] >= GUESSED_SCALE_STD).tolist()
+        return None
+    std = tracks3d.log_scale_std[columns]
+    return {
+        "largest": LARGEST_STD,
+        "data": _base64(np.rint(tame_std(std) / LARGEST_STD * 65535).astype("<u2")),
+        "guessed": np.flatnonzero(std >= GUESSED_SCALE_STD).tolist(),
+    }
 
 
 def _focus(points: NDArray[np.float64]) -> dict[str, float]:

@@ -32,7 +32,7 @@ def write_scene_page(
     """Write a page that shows the tracks in 3D over time, in one file, to ``path``.
 
     The page holds its own viewer and all its data, and loads nothing. 400 tracks over 48
-    frames take about 0.3 MB, pictures about 1 MB more. From 920,000 positions
+    frames take about 0.3 MB, pictures about 1 MB more. From 900,000 positions
     (frames x tracks) on, every k-th frame is shown, which the page then says.
 
     Args:

@@ -6,6 +6,7 @@
 const PLACE_AND_PAINT = `#version 300 es
 precision highp float;
 precision highp int;
+precision highp sampler2D;
 uniform mat4 camera;
 uniform vec3 boxLow, boxSpan;
 uniform float ratioLargest, exaggeration;
@@ -14,11 +15,15 @@ uniform vec2 scaleRange;
 uniform sampler2D table, videoColour;
 uniform bool inWorld;
 uniform int lastFrame;
-uniform highp sampler2D cameraToWorld; // three texels to a frame, 512 frames to a row
-uniform float stdLargest, mostStd;  // points less sure than mostStd are left out
+uniform sampler2D cameraToWorld;    // three texels to a frame, 512 frames to a row
+uniform sampler2D presentStd;       // of each track, as far as what is shown depends on it
+uniform float mostStd;              // tracks less sure than this are left out
 
 vec4 poseRow(int frame, int row) {
   return texelFetch(cameraToWorld, ivec2(3 * (frame & 511) + row, frame >> 9), 0);
+}
+float stdOf(int track) {
+  return texelFetch(presentStd, ivec2(track & 255, track >> 8), 0).r;
 }
 vec3 place(vec3 grid, float ratio, int frame) {
   // Along the ray, so that the point stays on its pixel.
@@ -41,8 +46,6 @@ layout(location = 0) in vec4 here;
 layout(location = 1) in vec4 next;
 layout(location = 2) in float ratioHere;
 layout(location = 3) in float ratioNext;
-layout(location = 4) in float stdHere;  // share of stdLargest
-layout(location = 5) in float stdNext;
 `;
 
 const POINT_VERTEX = PLACE_AND_PAINT + `
@@ -61,7 +64,7 @@ void main() {
   if (gl_VertexID == hovered) pixels *= 1.7;
   if (seen < 0.5) pixels *= 0.85;
   if (seen < 0.5 && !showHidden) gl_Position = vec4(2.0, 2.0, 2.0, 1.0);
-  float std = mix(stdHere, stdNext, between) * stdLargest;
+  float std = stdOf(gl_VertexID);
   if (std > mostStd) gl_Position = vec4(2.0, 2.0, 2.0, 1.0);
   hole = clamp(log(max(std, holeRange.x) / holeRange.x) / log(holeRange.y / holeRange.x), 0.0, 1.0);
   gl_PointSize = pixels + 1.0;
@@ -127,7 +130,7 @@ void main() {
   gl_Position = corner(fromClip, toClip, lineWidth * (0.35 + 0.65 * fresh), end);
   float seen = min(here.w, next.w);
   if (seen < 0.5 && !showHidden) gl_Position = vec4(2.0, 2.0, 2.0, 1.0);
-  if (max(stdHere, stdNext) * stdLargest > mostStd) gl_Position = vec4(2.0, 2.0, 2.0, 1.0);
+  if (stdOf(track) > mostStd) gl_Position = vec4(2.0, 2.0, 2.0, 1.0);
   float opacity = (seen < 0.5 ? 0.25 : 0.8) * fresh;
   vec3 tint = end < 0.5 ? paint(here.xyz, ratioHere, track) : paint(next.xyz, ratioNext, track);
   colour = vec4(tint, 1.0) * opacity;

@@ -44,7 +44,10 @@
   const poses = scene.cameraToWorld
     ? new Float32Array(decodeBytes(scene.cameraToWorld.data).buffer)
     : null;
-  const guessedTracks = new Set(scene.guessedTracks);
+  const scaleDeviations = scene.scale
+    ? new Uint16Array(decodeBytes(scene.scale.data).buffer)
+    : null;
+  const guessedTracks = new Set(scene.scale ? scene.scale.guessed : []);
   const boxLow = scene.position.low;
   const boxSpan = scene.position.high.map((high, axis) => high - boxLow[axis]);
   const scales = Object.fromEntries(
@@ -65,6 +68,15 @@
   const isVisible = (entry) => points[4 * entry + 3] > 0;
 
   const stdAt = (entry) => (deviations ? (deviations[entry] / 255) * scene.uncertainty.largest : 0);
+
+  /** Of the logarithm of an entry's depth: of its change, and of the scale of its track. */
+  const depthStdAt = (entry) =>
+    scaleDeviations
+      ? Math.hypot(stdAt(entry), (scaleDeviations[entry % trackCount] / 65535) * scene.scale.largest)
+      : stdAt(entry);
+  /** Of what the colour shows. */
+  const shownStdAt = (entry) =>
+    deviations && state.colour !== "ratio" ? depthStdAt(entry) : stdAt(entry);
 
   /** Position of an entry (frame * tracks + track) for its camera, without exaggeration. */
   function positionAt(entry) {
@@ -95,7 +107,7 @@
   const orbit = { azimuth: 0, elevation: 0, target: [0, 0, 1], distance: 1, touched: false };
 
   const isShown = (entry) =>
-    (state.showHidden || isVisible(entry)) && stdAt(entry) <= state.mostStd;
+    (state.showHidden || isVisible(entry)) && shownStdAt(entry) <= state.mostStd;
   const currentFrame = () => clamp(Math.round(state.head), 0, lastFrame);
   const clipFrame = (frame) => frame * scene.frameStep;
 
@@ -334,7 +346,6 @@
     const pictureProgram = compile(PICTURE_VERTEX, PICTURE_FRAGMENT);
     const pointBuffer = createBuffer(points, gl.STATIC_DRAW);
     const ratioBuffer = createBuffer(ratios, gl.STATIC_DRAW);
-    const stdBuffer = deviations ? createBuffer(deviations, gl.STATIC_DRAW) : null;
     const wireBuffer = createBuffer(null);
     const tables = Object.fromEntries(
       Object.entries(scales).map(([name, { table }]) => [
@@ -353,6 +364,9 @@
     if (poses) posesPadded.set(poses);
     const { RGBA32F, RGBA, FLOAT } = gl;
     gl.texImage2D(gl.TEXTURE_2D, 0, RGBA32F, 3 * 512, poseRows, 0, RGBA, FLOAT, posesPadded);
+    const stdTexture = createTexture(gl.NEAREST);
+    const presentStd = new Float32Array(256 * videoRows);
+    let uploadedStd = "";
     let uploadedPicture = null;
     const arrays = { points: gl.createVertexArray(), tails: gl.createVertexArray() };
     arrays.wires = gl.createVertexArray();
@@ -376,14 +390,6 @@
         gl.vertexAttribPointer(location, 1, gl.SHORT, true, 2, 2 * shown * trackCount);
         gl.vertexAttribDivisor(location, divisor);
       });
-      if (!stdBuffer) return; // an attribute without a buffer is 0 everywhere
-      gl.bindBuffer(gl.ARRAY_BUFFER, stdBuffer);
-      [frame, next].forEach((shown, index) => {
-        const location = 4 + index;
-        gl.enableVertexAttribArray(location);
-        gl.vertexAttribPointer(location, 1, gl.UNSIGNED_BYTE, true, 1, shown * trackCount);
-        gl.vertexAttribDivisor(location, divisor);
-      });
     }
 
     function useTrackProgram({ program, at }, view) {
@@ -397,7 +403,6 @@
       const scale = scales[state.colour] || scales.ratio;
       gl.uniform2f(at("scaleRange"), scale.low, scale.high);
       gl.uniform1i(at("showHidden"), state.showHidden ? 1 : 0);
-      gl.uniform1f(at("stdLargest"), scene.uncertainty ? scene.uncertainty.largest : 0);
       gl.uniform1f(at("mostStd"), Math.min(state.mostStd, 1e6));
       gl.uniform1i(at("inWorld"), state.inWorld ? 1 : 0);
       gl.uniform1i(at("lastFrame"), lastFrame);
@@ -410,6 +415,22 @@
       gl.activeTexture(gl.TEXTURE2);
       gl.bindTexture(gl.TEXTURE_2D, poseTexture);
       gl.uniform1i(at("cameraToWorld"), 2);
+      gl.activeTexture(gl.TEXTURE3);
+      gl.bindTexture(gl.TEXTURE_2D, stdTexture);
+      uploadStd();
+      gl.uniform1i(at("presentStd"), 3);
+    }
+
+    /** The standard deviations of the current frame, into the texture that is bound. */
+    function uploadStd() {
+      const frame = currentFrame();
+      if (uploadedStd === `${frame} ${state.colour}`) return;
+      uploadedStd = `${frame} ${state.colour}`;
+      for (let track = 0; track < trackCount; track++) {
+        presentStd[track] = shownStdAt(frame * trackCount + track);
+      }
+      const { R32F, RED } = gl;
+      gl.texImage2D(gl.TEXTURE_2D, 0, R32F, 256, videoRows, 0, RED, gl.FLOAT, presentStd);
     }
 
     function drawPicture(view) {
@@ -582,7 +603,7 @@
   function holeShareAt(entry) {
     if (!deviations) return 0;
     const { full, hollow } = scene.uncertainty;
-    return clamp(Math.log(Math.max(stdAt(entry), full) / full) / Math.log(hollow / full), 0, 1);
+    return clamp(Math.log(Math.max(shownStdAt(entry), full) / full) / Math.log(hollow / full), 0, 1);
   }
 
   function drawInset() {
@@ -607,7 +628,7 @@
     const radius = clamp(0.13 * Math.sqrt((inset.width * inset.height * every) / (trackCount || 1)), 1.5 * density, 2.5 * density);
     for (let track = 0; track < trackCount; track += every) {
       const entry = frame * trackCount + track;
-      if (!isVisible(entry) || stdAt(entry) > state.mostStd) continue;
+      if (!isVisible(entry) || shownStdAt(entry) > state.mostStd) continue;
       const [x, y, z] = positionAt(entry);
       const spot = [((x / z) * fx + cx) * toPixel, ((y / z) * fy + cy) * toPixel];
       brush.beginPath();
@@ -704,6 +725,12 @@
     return best;
   }
 
+  /** The interval that holds two in three true values, where it is wider than the figures tell. */
+  function likely(middle, std, write) {
+    const [low, high] = [write(middle * Math.exp(-std)), write(middle * Math.exp(std))];
+    return deviations && low !== high ? ` (likely ${low} to ${high})` : "";
+  }
+
   function labelHovered(view) {
     const label = element("hover-label");
     const found = findHovered(view);
@@ -714,21 +741,24 @@
     label.hidden = found < 0;
     if (found < 0) return;
     const entry = currentFrame() * trackCount + found;
-    const parts = [`track ${found * scene.trackStep}`];
+    const about = [`track ${found * scene.trackStep}`];
     if (scene.commonScale) {
-      const depth = positionAt(entry)[2].toPrecision(3);
-      parts.push(scene.metric ? `${depth} m away` : `depth ${depth}`);
-      if (guessedTracks.has(found)) parts.push("scale guessed from neighbours");
+      const depth = positionAt(entry)[2];
+      const words = scene.metric ? `${depth.toPrecision(3)} m away` : `depth ${depth.toPrecision(3)}`;
+      const known = guessedTracks.has(found)
+        ? " (guessed from its neighbours)"
+        : likely(depth, depthStdAt(entry), (value) => value.toPrecision(3));
+      about.push(words + known);
     }
-    const [low, middle, high] = [-1, 0, 1].map((side) =>
-      Math.exp(logRatioAt(entry) + side * stdAt(entry)).toFixed(2),
-    );
-    const likely = deviations && low !== high ? ` (likely ${low} to ${high})` : "";
-    parts.push(`×${middle}${likely} since frame ${scene.queryFrame[found]}`);
+    const ratio = Math.exp(logRatioAt(entry));
+    const change = likely(ratio, stdAt(entry), (value) => value.toFixed(2));
+    const parts = [`×${ratio.toFixed(2)}${change} since frame ${scene.queryFrame[found]}`];
     if (!isVisible(entry)) parts.push("hidden");
-    label.textContent = parts.join("  ·  ");
+    label.textContent = scene.commonScale
+      ? about.join("  ·  ") + "\n" + parts.join("  ·  ")
+      : [...about, ...parts].join("  ·  ");
     const left = clamp(pointer[0] + 14, 0, stage.clientWidth - label.offsetWidth - 6);
-    const top = clamp(pointer[1] - 36, 4, stage.clientHeight - 34);
+    const top = clamp(pointer[1] - label.offsetHeight - 8, 4, stage.clientHeight - label.offsetHeight - 6);
     label.style.transform = `translate(${left}px, ${top}px)`;
   }
 
@@ -964,8 +994,9 @@
 
   /** Limits on the standard deviation, the strictest last, as percent of the depth. */
   function offerLimit() {
+    const largestStd = deviations && (scene.scale ? scene.scale.largest : scene.uncertainty.largest);
     const percents = [100, 50, 30, 20, 15, 10, 5].filter(
-      (percent) => deviations && Math.log1p(percent / 100) < scene.uncertainty.largest,
+      (percent) => deviations && Math.log1p(percent / 100) < largestStd,
     );
     element("limit-control").hidden = percents.length === 0;
     element("limit").max = String(percents.length);
@@ -1049,8 +1080,9 @@
     );
     if (deviations) {
       sentences.push(
-        "Where a point says “likely a to b”, about two in three true changes of depth lie " +
-          "between; the hole in a point grows with that interval.",
+        "Where a point says “likely a to b”, about two in three true values lie between; the hole " +
+          "in a point grows with that interval" +
+          (scene.scale ? ", of the change of depth or of depth itself, whichever the colour shows." : "."),
       );
     }
     const skipped = [];
