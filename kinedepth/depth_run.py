@@ -1,6 +1,7 @@
 """Dense depth of a video into a folder, in a way that survives being stopped.
 
 frames -> model -> chunks in a hidden folder of the output folder   (the long part; resumable)
+frames + chunks -> what flickers, beside them, if it is to be taken out of what follows
                 -> the range of all values
 frames + chunks -> the files that were asked for, in one pass
                 -> summary.json; then the hidden folder goes
@@ -9,7 +10,9 @@ frames + chunks -> the files that were asked for, in one pass
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
+import itertools
 import time
 from collections.abc import Callable, Collection, Generator, Iterator
 from dataclasses import dataclass, field
@@ -45,6 +48,7 @@ from kinedepth.exporting.depth_colours import DepthRangeMeter, DepthRanges
 from kinedepth.exporting.depth_outputs import DepthOutputs
 from kinedepth.exporting.stereo import StereoSettings
 from kinedepth.exporting.summary import Stopwatch, write_summary
+from kinedepth.steadying import Steadier, check_kind
 from kinedepth.video import Video
 
 if TYPE_CHECKING:
@@ -124,6 +128,7 @@ class DepthRun:
         options: for the model.
         device: where it runs.
         outputs: what to write.
+        steady: whether to take out what flickers (:mod:`kinedepth.steadying`).
         permit: asked before weights are downloaded.
         tell: shows the user a sentence.
         progress: told how far each stage is.
@@ -135,6 +140,7 @@ class DepthRun:
     options: DepthOptions
     device: torch.device
     outputs: OutputChoice = field(default_factory=OutputChoice)
+    steady: bool = False
     permit: hub.Permission = field(default_factory=hub.permission)
     tell: Callable[[str], None] = lambda sentence: None
     progress: StageProgress = lambda stage, done, total: None
@@ -156,6 +162,8 @@ class DepthRun:
         check_run_folder(self.folder, resume, overwrite)
         check_options(self.model, self.options)
         entry = find_entry(self.model)
+        if self.steady:
+            check_kind(entry.kind)
         # What cannot be written is told now, not after hours.
         self.outputs.open(self.folder, self.video, entry, DepthRanges((0.0, 1.0), (0.0, 1.0)))
         weights = find_weights(self.model, self.options, self.permit)
@@ -169,11 +177,16 @@ class DepthRun:
             watch = Stopwatch()
             if store.frames_done < len(self.video):
                 self._estimate(store, weights)
+            steadier = self._steadier(store, entry) if self.steady else None
+            flicker = None
+            if steadier:
+                with watch.stage("steadying"):
+                    flicker = steadier.fit(functools.partial(self.progress, "steadying"))
             with watch.stage("ranges"):
-                ranges = self._measure(store, entry)
+                ranges = self._measure(_final(store, steadier), entry)
             with watch.stage("writing"):
-                written = self._write(store, entry, ranges)
-            facts = self._facts(store, weights, ranges, resumed_at)
+                written = self._write(_final(store, steadier), entry, ranges)
+            facts = self._facts(store, weights, ranges, resumed_at) | {"steadied": flicker}
             facts |= {"outputs": written, "seconds": {"depth": store.seconds, **watch.seconds}}
             summary = write_summary(self.folder / "summary.json", facts)
         except BaseException as error:
@@ -256,19 +269,30 @@ class DepthRun:
     def _frames_done(self, done: int, total: int) -> None:
         self.progress("depth", done, total)
 
-    def _measure(self, store: DepthStore, entry: DepthModelEntry) -> DepthRanges:
+    def _steadier(self, store: DepthStore, entry: DepthModelEntry) -> Steadier:
+        def depth(start: int, stop: int) -> Iterator[NDArray[np.float32]]:
+            return itertools.islice(store.frames(), start, stop)
+
+        # What is found lies beside the chunks: a run that is gone on with has it already.
+        return Steadier(self.video, depth, entry.kind, store.folder, device=self.device.type)
+
+    def _measure(
+        self, frames: Iterator[NDArray[np.float32]], entry: DepthModelEntry
+    ) -> DepthRanges:
         meter = DepthRangeMeter(entry.kind)
-        for index, depth in enumerate(store.frames()):
+        for index, depth in enumerate(frames):
             meter.add(depth)
             self.progress("ranges", index + 1, len(self.video))
         return meter.ranges()
 
-    def _write(self, store: DepthStore, entry: DepthModelEntry, ranges: DepthRanges) -> list[str]:
+    def _write(
+        self, frames: Iterator[NDArray[np.float32]], entry: DepthModelEntry, ranges: DepthRanges
+    ) -> list[str]:
         # An earlier summary would vouch for files that are being replaced.
         (self.folder / "summary.json").unlink(missing_ok=True)
         with self.outputs.open(self.folder, self.video, entry, ranges) as outputs:
             images = self._images() if outputs.needs_images else None
-            for index, depth in enumerate(store.frames()):
+            for index, depth in enumerate(frames):
                 outputs.write(index, next(images) if images else None, depth)
                 self.progress("writing", index + 1, len(self.video))
         written = [path.name for path in outputs.paths]
@@ -314,6 +338,12 @@ class DepthRun:
         if done:
             self.tell(f"{kept}; run the same command with --resume to go on.")
         return None
+
+
+def _final(store: DepthStore, steadier: Steadier | None) -> Iterator[NDArray[np.float32]]:
+    """Depth of all frames as it is to be written."""
+    for index, depth in enumerate(store.frames()):
+        yield steadier.steady(index, depth) if steadier else depth
 
 
 def _predict(

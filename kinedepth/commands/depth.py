@@ -83,6 +83,10 @@ def depth_command(
     scene_cuts: Annotated[
         bool, typer.Option("--scene-cuts", help="Begin anew at every cut of the video.")
     ] = False,
+    steady: Annotated[
+        bool,
+        typer.Option("--steady", help="Take out flicker, for models that look at frames alone."),
+    ] = False,
     formats: Annotated[
         str, typer.Option("--format", help="Of npz, mp4, png16, exr, with commas between.")
     ] = "npz,mp4",
@@ -180,6 +184,7 @@ def depth_command(
             options,
             find_device(device),
             choice,
+            steady=steady,
             permit=hub.permission(accept_licence, _ask if sys.stdin.isatty() else None, say),
             tell=say,
             progress=stages.report,
@@ -189,6 +194,11 @@ def depth_command(
         f"Depth of {len(clip)} frames of {clip.name} ({clip.width}x{clip.height}) by {model} in "
         f"{summary['seconds']['depth']:.1f} s, {summary['frames_per_second']:.2f} frames/s."
     )
+    if summary["steadied"]:
+        frame, region = (summary["steadied"][f"{part}_flicker"] for part in ("frame", "region"))
+        typer.echo(
+            f"Flicker taken out: {frame:.1%} of whole frames, {region:.1%} of their regions."
+        )
     typer.echo(_MEANING[summary["kind"]])
     if summary["per_frame"] and summary["kind"] != "metric":
         typer.echo("Each frame stands alone: what is unknown may differ from frame to frame.")
