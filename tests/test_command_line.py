@@ -513,11 +513,8 @@ def tiny_training(monkeypatch):
     from kinedepth import _training_run
     from kinedepth.training.seurat import SeuratTask
 
-    def task(model):
-        return SeuratTask(model=model, held_out=1)
-
     monkeypatch.setitem(_training_run.MODELS, "tiny", lambda: TINY)
-    monkeypatch.setattr(_training_run, "SeuratTask", task)
+    monkeypatch.setattr(SeuratTask, "for_model", lambda model: SeuratTask(model, held_out=1))
 
 
 def test_training_exports_weights_that_lift_takes_and_resumes(kine, tiny_training, lift, tmp_path):
