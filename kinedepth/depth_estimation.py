@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from kinedepth import hub
 from kinedepth._frame_store import gather_frames
+from kinedepth.consistent_depth import make_consistent
 from kinedepth.dense.base import DepthModel, FrameProgress
 from kinedepth.dense.registry import DepthOptions, make_depth_model
 from kinedepth.depth import DepthVideo
@@ -65,8 +66,10 @@ def estimate_depth(
     """
     video = source if isinstance(source, Video) else load_video(source, frames)
     if isinstance(model, str):
-        permit = hub.permission(accept_licence)
-        estimator = make_depth_model(model, DepthOptions.of(options), find_device(device), permit)
+        permit, asked = hub.permission(accept_licence), DepthOptions.of(options)
+        estimator = make_depth_model(model, asked, find_device(device), permit)
+        if asked.consistent:
+            estimator = make_consistent(estimator)
     elif options:
         raise KinedepthError(
             f"A model that is made already takes no options; got {', '.join(options)}."

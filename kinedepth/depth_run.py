@@ -32,6 +32,7 @@ from kinedepth._depth_run_folder import (
     remove_earlier,
 )
 from kinedepth.camera import Intrinsics
+from kinedepth.consistent_depth import make_consistent
 from kinedepth.dense.base import DepthModel, ResumableDepthModel
 from kinedepth.dense.registry import (
     DepthModelEntry,
@@ -243,6 +244,8 @@ class DepthRun:
 
     def _estimate(self, store: DepthStore, weights: Path) -> None:
         model = load_depth_model(self.model, weights, self.options, self.device)
+        if self.options.consistent:
+            model = make_consistent(model)
         resumable = callable(getattr(model, "state", None))
         state = store.state() if resumable else None
         if store.frames_done and state is None:

@@ -43,7 +43,8 @@ def depth_command(
         str,
         typer.Option(
             help="vda-small, vda-base, vda-large, or in metres vda-metric-small, -base, -large; "
-            "vda or vda-metric for weights of kinedepth train vda; an unknown name lists all."
+            "vda or vda-metric for weights of kinedepth train vda; rollingdepth; an unknown name "
+            "lists all."
         ),
     ] = "vda-small",
     weights: Annotated[
@@ -83,10 +84,49 @@ def depth_command(
     scene_cuts: Annotated[
         bool, typer.Option("--scene-cuts", help="Begin anew at every cut of the video.")
     ] = False,
+    consistent: Annotated[
+        bool,
+        typer.Option(
+            "--consistent", help="Scale and shift frames to agree, for models that look at each."
+        ),
+    ] = False,
     steady: Annotated[
         bool,
         typer.Option("--steady", help="Take out flicker, for models that look at frames alone."),
     ] = False,
+    preset: Annotated[
+        str | None,
+        typer.Option(help="Of rollingdepth: fast (the default), fast1024, full or paper."),
+    ] = None,
+    resolution: Annotated[
+        int | None,
+        typer.Option(help="Pixels of the long side in rollingdepth; 0 for the video's own."),
+    ] = None,
+    dilations: Annotated[
+        str | None,
+        typer.Option(help="Frames between the neighbours of a snippet (rollingdepth): 1,10,25."),
+    ] = None,
+    snippet_length: Annotated[
+        int | None, typer.Option(help="Frames in a snippet (rollingdepth); 3 as in training.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Denoising steps of the snippets (rollingdepth).")
+    ] = None,
+    refine_steps: Annotated[
+        int | None, typer.Option(help="Steps of refining the whole video (rollingdepth).")
+    ] = None,
+    solver: Annotated[
+        str | None,
+        typer.Option(help="How snippets are aligned (rollingdepth): irls, or adam as published."),
+    ] = None,
+    decode: Annotated[
+        str | None,
+        typer.Option(
+            help="What rollingdepth decodes: all snippets, as published, or merged frames once, "
+            "which is faster and close to it."
+        ),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the noise (rollingdepth).")] = None,
     formats: Annotated[
         str, typer.Option("--format", help="Of npz, mp4, png16, exr, with commas between.")
     ] = "npz,mp4",
@@ -148,6 +188,16 @@ def depth_command(
         stream=stream or None,
         align_stream=align_stream or None,
         scene_cuts=scene_cuts or None,
+        preset=preset,
+        resolution=resolution,
+        dilations=_dilations(dilations),
+        snippet_length=snippet_length,
+        steps=steps,
+        refine_steps=refine_steps,
+        solver=solver,
+        decode=decode,
+        seed=seed,
+        consistent=consistent or None,
     )
     check_options(model, options)
     named = check_formats(name.strip() for name in formats.split(",") if name.strip())
@@ -206,6 +256,17 @@ def depth_command(
         piece = "scene" if scene_cuts else "window"
         typer.echo(f"What is unknown differs from {piece} to {piece}.")
     typer.echo(f"Wrote {', '.join([*summary['outputs'], 'summary.json'])} to {output}.")
+
+
+def _dilations(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise KinedepthError(
+            f"--dilations takes whole numbers with commas between, e.g. 1,10,25; got {text!r}."
+        )
+    return [int(part) for part in parts]
 
 
 def _ask(question: str) -> bool:

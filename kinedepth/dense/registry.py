@@ -47,6 +47,8 @@ class DepthOptions:
         solver: of the snippets' alignment: irls or adam.
         decode: what passes the decoder: all snippets, or each frame once (merged).
         seed: of the noise that depth begins with.
+        consistent: scale and shift each frame so that depth agrees along tracked points
+            (:mod:`kinedepth.dense.consistent`); done by whoever runs the model.
     """
 
     weights: Path | None = None
@@ -66,6 +68,7 @@ class DepthOptions:
     solver: str | None = None
     decode: str | None = None
     seed: int | None = None
+    consistent: bool | None = None
 
     @classmethod
     def of(cls, options: dict[str, Any]) -> DepthOptions:
@@ -127,6 +130,7 @@ def _video_depth_anything(kind: DepthKind) -> DepthModelEntry:
 
 
 def _per_frame(kind: DepthKind, *options: str) -> DepthModelEntry:
+    options = (*options, "consistent")
     return DepthModelEntry("kinedepth.dense.per_frame:load", kind, options, per_frame=True)
 
 
