@@ -10,14 +10,11 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from kinedepth.errors import KinedepthError, MissingExtraError
-
-if TYPE_CHECKING:
-    from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 
 _PARTS = {
     "unet": "UNet2DConditionModel",
@@ -34,18 +31,18 @@ _CHANNELS = {"in_channels": 8, "out_channels": 4}
 
 @dataclass
 class Components:
-    """What a run needs of a pipeline.
+    """What a run needs of a pipeline; diffusers' classes are Any here, as it ships no types.
 
     Attributes:
-        unet: the denoising network, with attention across frames.
-        vae: the autoencoder of images and depth.
-        scheduler: its noise schedule; never stepped itself, see ``diffusion``.
+        unet: ``UNet2DConditionModel``, the denoising network, with attention across frames.
+        vae: ``AutoencoderKL`` of images and depth.
+        scheduler: ``DDIMScheduler``, the noise schedule; never stepped itself, see ``diffusion``.
         prompt: ``(1, 2, C)`` float32 embedding of the empty prompt.
     """
 
-    unet: UNet2DConditionModel
-    vae: AutoencoderKL
-    scheduler: DDIMScheduler
+    unet: Any
+    vae: Any
+    scheduler: Any
     prompt: torch.Tensor
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Components:
@@ -54,7 +51,7 @@ class Components:
             self.unet.to(device=device, dtype=dtype),
             self.vae.to(device=device, dtype=dtype),
             self.scheduler,
-            self.prompt.to(device=device, dtype=dtype),
+            self.prompt,
         )
 
 
@@ -161,18 +158,20 @@ def _empty_prompt(folder: Path) -> torch.Tensor:
         from transformers import CLIPTextModel, CLIPTokenizer
     except ImportError:
         raise MissingExtraError("transformers", "diffusion") from None
+    text_model: Any = CLIPTextModel
+    variant = None if (folder / "text_encoder" / "model.safetensors").is_file() else "fp16"
     with _quietly():
         with _as_one_sentence(folder / "tokenizer"):
             tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
             tokens = tokenizer("", padding="do_not_pad", return_tensors="pt").input_ids
         with _as_one_sentence(folder / "text_encoder"):
-            encoder, report = CLIPTextModel.from_pretrained(
+            encoder, report = text_model.from_pretrained(
                 folder / "text_encoder",
                 local_files_only=True,
                 use_safetensors=True,
                 output_loading_info=True,
                 dtype=torch.float32,
-                **({} if _has_full_text_weights(folder) else {"variant": "fp16"}),
+                variant=variant,
             )
     if report["missing_keys"]:
         raise KinedepthError(
@@ -182,10 +181,6 @@ def _empty_prompt(folder: Path) -> torch.Tensor:
     with torch.inference_mode():
         embedding = encoder.eval()(tokens)[0]
     return embedding.clone()
-
-
-def _has_full_text_weights(folder: Path) -> bool:
-    return (folder / "text_encoder" / "model.safetensors").is_file()
 
 
 @contextlib.contextmanager

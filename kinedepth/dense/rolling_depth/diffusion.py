@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from kinedepth.dense.rolling_depth.components import Components
-
-if TYPE_CHECKING:
-    from diffusers import DDIMScheduler
 
 
 def shared_noise(seed: int, height: int, width: int) -> torch.Tensor:
@@ -31,8 +28,8 @@ class SnippetDiffusion:
     def __init__(self, components: Components) -> None:
         self._unet = components.unet
         self._scheduler = components.scheduler
-        self._prompt = components.prompt
-        self._schedules: dict[int, DDIMScheduler] = {}
+        self._prompt = components.prompt.to(self._unet.device, self._unet.dtype)
+        self._schedules: dict[int, Any] = {}
 
     def timesteps(self, steps: int) -> list[int]:
         """Times of a run of ``steps`` steps, from noise to depth; 999 is nothing but noise."""
@@ -64,14 +61,15 @@ class SnippetDiffusion:
         """
         velocity = self.velocity(images, sample, time)
         # In float32: the step is a difference of large parts.
-        moved = self._schedule(steps).step(velocity, time, sample.float(), return_dict=False)[0]
+        schedule = self._schedule(steps)
+        moved: torch.Tensor = schedule.step(velocity, time, sample.float(), return_dict=False)[0]
         return moved
 
     def velocity(self, images: torch.Tensor, sample: torch.Tensor, time: int) -> torch.Tensor:
         """The network's own output ``(B, L, 4, h, w)`` float32 (v-prediction)."""
         batch, length = images.shape[:2]
         joined = torch.cat([images, sample], dim=2).flatten(0, 1).to(self._unet.dtype)
-        found: Any = self._unet(
+        found: torch.Tensor = self._unet(
             joined,
             torch.tensor(time, device=joined.device),
             encoder_hidden_states=self._prompt.expand(batch * length, -1, -1),
@@ -84,9 +82,10 @@ class SnippetDiffusion:
         """``latents (..., 4, h, w)`` with as much of ``noise (4, h, w)`` as ``time`` has."""
         times = torch.tensor([time], device=latents.device)
         spread = noise.to(latents.device).expand(latents.shape)
-        return self._scheduler.add_noise(latents, spread, times)
+        noisy: torch.Tensor = self._scheduler.add_noise(latents, spread, times)
+        return noisy
 
-    def _schedule(self, steps: int) -> DDIMScheduler:
+    def _schedule(self, steps: int) -> Any:
         """A scheduler of its own for every number of steps, because it carries that number."""
         if steps not in self._schedules:
             schedule = type(self._scheduler).from_config(self._scheduler.config)

@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from kinedepth.dense.rolling_depth.config import PIXELS_PER_LATENT
-
-if TYPE_CHECKING:
-    import numpy as np
-    from diffusers import AutoencoderKL
 
 
 class LatentCodec:
     """The autoencoder, as RollingDepth uses it; ``(h, w)`` is an eighth of ``(H, W)``.
 
     Args:
-        vae: on the device to run on; its last layer is kept in float32.
+        vae: ``AutoencoderKL``, on the device to run on; its last layer is kept in float32.
     """
 
-    def __init__(self, vae: AutoencoderKL) -> None:
+    def __init__(self, vae: Any) -> None:
         self._vae = vae.eval()
         self._factor = float(vae.config.scaling_factor)
         self.device = vae.device
-        self._type = vae.dtype
+        self._type = vae.encoder.conv_in.weight.dtype
         # In 16 bits, depth between -1 and 1 has steps that show on smooth surfaces. The last
-        # layer sums a few hundred numbers, so that its own result has none.
+        # layer sums many numbers: with float32 from there on, there are none.
         decoder = vae.decoder
-        if self._type != torch.float32:
+        if decoder.conv_out.weight.dtype != torch.float32:
             decoder.conv_norm_out.float()
             decoder.conv_out.float()
             decoder.conv_norm_out.register_forward_pre_hook(_to_float32)
@@ -38,7 +35,8 @@ class LatentCodec:
         """Latents ``(B, 4, h, w)`` float32 of ``images (B, 3, H, W)`` from -1 to 1."""
         # The mean, not a sample: the same image has the same latents every time.
         posterior = self._vae.encode(images.to(self.device, self._type)).latent_dist
-        return posterior.mean.float() * self._factor
+        mean: torch.Tensor = posterior.mean
+        return mean.float() * self._factor
 
     def encode_depth(self, depth: torch.Tensor) -> torch.Tensor:
         """Latents ``(B, 4, h, w)`` float32 of ``depth (B, H, W)`` from -1 to 1."""
@@ -47,7 +45,7 @@ class LatentCodec:
     def decode_depth(self, latents: torch.Tensor) -> torch.Tensor:
         """Depth ``(B, H, W)`` float32, not clipped, of ``latents (B, 4, h, w)``."""
         scaled = latents.to(self.device, torch.float32) / self._factor
-        images = self._vae.decode(scaled.to(self._type)).sample
+        images: torch.Tensor = self._vae.decode(scaled.to(self._type)).sample
         return images.float().mean(dim=1)
 
 
