@@ -65,7 +65,7 @@ def depth_command(
         typer.Option(min=14, help="Pixels of the short side in the network; 518 as in training."),
     ] = None,
     precision: Annotated[
-        str | None, typer.Option(help="float32 (the default), bfloat16 or float16.")
+        str | None, typer.Option(help="float32, bfloat16 or float16; the model's own if not given.")
     ] = None,
     strategy: Annotated[
         str | None,
