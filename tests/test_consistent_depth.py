@@ -4,9 +4,14 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 
 from kinedepth.consistent_depth import STRIDE, WINDOW, follow_points, make_consistent
 from kinedepth.dense.consistent import ConsistentDepth, find_corrections
+from kinedepth.dense.registry import DEPTH_MODELS, DepthModelEntry, DepthOptions, check_options
+from kinedepth.depth_estimation import estimate_depth
+from kinedepth.depth_files import load_depth_video
+from kinedepth.depth_run import DepthRun, OutputChoice
 from kinedepth.errors import KinedepthError
 from kinedepth.tracking.base import TrackingJob
 from kinedepth.tracks import Tracks
@@ -183,3 +188,53 @@ def test_a_tracker_of_choice_follows_the_points():
     model = make_consistent(Noised(scale * wall(16) + shift), Recorder())
     found = np.stack(list(model.predict(film(16))))
     assert flicker(found) < flicker(scale * wall(16) + shift) / 4
+
+
+def load_noised(name, weights, options, device):
+    scale, shift = noise(16)
+    return Noised(scale * wall(16) + shift)
+
+
+@pytest.fixture
+def flickering(monkeypatch, tmp_path):
+    """A model of the registry that flickers; the tracker stands still. Its weights."""
+    entry = DepthModelEntry(
+        f"{__name__}:load_noised", "metric", options=("consistent",), per_frame=True
+    )
+    monkeypatch.setitem(DEPTH_MODELS, "flickering", entry)
+    monkeypatch.setattr("kinedepth.consistent_depth.make_tracker", lambda name: Recorder())
+    weights = tmp_path / "weights"
+    weights.write_bytes(b"")
+    return weights
+
+
+def test_it_is_an_option_of_a_per_frame_model(flickering):
+    plain, consistent = (
+        estimate_depth(film(16), "flickering", device="cpu", weights=flickering, **asked).depth
+        for asked in ({}, {"consistent": True})
+    )
+    assert flicker(consistent) < flicker(plain) / 4
+
+
+def test_a_run_into_a_folder_can_be_made_consistent(flickering, tmp_path):
+    options = DepthOptions(weights=flickering, consistent=True)
+    run = DepthRun(
+        film(16),
+        tmp_path / "out",
+        "flickering",
+        options,
+        torch.device("cpu"),
+        OutputChoice(formats=("npz",)),
+    )
+    assert run.run()["options"] == {"consistent": True}
+    stored = load_depth_video(tmp_path / "out")
+    scale, shift = noise(16)
+    assert flicker(stored.depth) < flicker(scale * wall(16) + shift) / 4
+
+
+def test_a_model_that_sees_the_whole_video_does_not_take_it():
+    with pytest.raises(KinedepthError, match="vda-small does not take the option consistent"):
+        check_options("vda-small", DepthOptions(consistent=True))
+    assert all(
+        ("consistent" in entry.options) == entry.per_frame for entry in DEPTH_MODELS.values()
+    )
