@@ -333,7 +333,10 @@ def known_tracks(monkeypatch):
     asked = []
 
     def use(truth):
-        def lift(part, queries, **_):
+        def lift(part, queries, progress=None, **_):
+            if progress:
+                progress("tracking", 1, 2)
+                progress("seurat", 1, 1)
             first = int(part.frame(0)[0, 0, 0]) + 256 * int(part.frame(0)[0, 0, 1])
             asked.append((first, len(part)))
 
@@ -455,6 +458,19 @@ def test_the_command_refuses_depth_up_to_a_shift_before_any_work(capsys, still_c
     assert code == 2
     assert "known up to a shift" in told.err
     assert not (still_clip / "out").exists()
+
+
+def test_progress_is_told_within_blocks_and_never_goes_back(known_tracks, tmp_path):
+    truth = true_depth(130).astype(np.float32)
+    known_tracks(truth)
+    told = []
+    steadier = Steadier(numbered_video(130), lambda a, b: truth[a:b], "metric", tmp_path)
+    steadier.fit(lambda done, total: told.append((done, total)))
+    done = [each for each, _ in told]
+    assert done == sorted(done)
+    assert {total for _, total in told} == {130}
+    assert len(set(done)) >= 6
+    assert done[-1] == 130
 
 
 # Bad input

@@ -8,6 +8,7 @@ has mean 0 over its block, so that no error adds up from block to block.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -23,7 +24,7 @@ from kinedepth.anchoring.readings import DepthReadings, read_depth
 from kinedepth.camera import Intrinsics
 from kinedepth.depth import DepthKind, DepthVideo
 from kinedepth.errors import KinedepthError
-from kinedepth.lifting import lift
+from kinedepth.lifting import StageProgress, lift
 from kinedepth.steadying.field import FlickerField
 from kinedepth.steadying.fit import fit_flicker
 from kinedepth.tracking.base import Tracker
@@ -112,7 +113,9 @@ class Steadier:
         frame, region, count = 0.0, 0.0, 0
         for index, block in enumerate(self.blocks):
             if not self._path(index).is_file():
-                self._fit_block(block).save(self._path(index))
+                before = self.blocks[index - 1].stop if index else 0
+                report = progress and functools.partial(self._report, progress, before, block.stop)
+                self._fit_block(block, report).save(self._path(index))
             field = FlickerField.load(self._path(index))
             frame += float(np.square(field.frame, dtype=np.float64).sum())
             region += float(np.square(field.region, dtype=np.float64).mean(axis=(1, 2, 3)).sum())
@@ -154,14 +157,22 @@ class Steadier:
     def _field(self, number: int) -> FlickerField:
         return self._open.get(number) or FlickerField.load(self._path(number))
 
-    def lifted(self, block: range) -> Tracks3D:
+    def lifted(self, block: range, progress: StageProgress | None = None) -> Tracks3D:
         """Lifted tracks through the frames of a block: what takes long."""
         part = _part(self.video, block)
-        return lift(part, seeds(part), **self._lifting).tracks
+        return lift(part, seeds(part), progress=progress, **self._lifting).tracks
 
-    def _fit_block(self, block: range) -> FlickerField:
+    def _fit_block(self, block: range, progress: StageProgress | None) -> FlickerField:
         depth = self._depth(block.start, block.stop)
-        return flicker_of_block(self.lifted(block), depth, self.kind, block.start)
+        tracks = self.lifted(block, progress)
+        return flicker_of_block(tracks, depth, self.kind, block.start)
+
+    def _report(
+        self, progress: FrameProgress, before: int, after: int, stage: str, done: int, total: int
+    ) -> None:
+        """Tell of lifting within a block as of frames: tracking is taken for half of it."""
+        share = (done / max(total, 1) + (stage != "tracking")) / 2
+        progress(before + int(share * (after - before)), len(self.video))
 
 
 def flicker_of_block(
