@@ -67,7 +67,7 @@ def main() -> None:
             Footage(truth, arguments.sequences / truth.name / "rgb")
             for truth in load_dataset(arguments.sequences, "rgbd")
         ]
-    figures: dict[str, Any] = {}
+    figures: dict[str, Any] = {"frames": arguments.frames}
     for clip in clips:
         figures[clip.truth.name] = scored(clip, arguments.frames)
         print_table(
@@ -75,7 +75,8 @@ def main() -> None:
             ["noise in", "AbsRel", "TAE", "TAE of truth", "AbsRel, no noise", "TAE, no noise"],
             [[space, *row(figures[clip.truth.name][space])] for space in SPACES],
         )
-    print(f"Wrote {write_results('consistent_depth', figures)}.")
+        path = write_results("consistent_depth", figures)  # What is done is kept.
+        print(f"Wrote {path}.")
 
 
 def row(found: dict[str, dict[str, float | None]]) -> list[str]:
