@@ -12,7 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinedepth._depth_manifest import DepthManifest, read_manifest
+from kinedepth._frame_source import check_frame_size
 from kinedepth._frame_store import StoredDepth, gather_frames
+from kinedepth._image_size import encoded_size
+from kinedepth._safe_npz import what_is_wrong
 from kinedepth.errors import KinedepthError, MissingExtraError
 
 DEPTH_CHANNELS = ("Z", "disparity", "depth", "Y", "R")
@@ -139,9 +142,10 @@ def _of_one_size(
 def _read_png(path: Path, scale: float, offset: float, zero_is_nan: bool) -> NDArray[np.float32]:
     image = None
     try:
-        encoded = np.frombuffer(path.read_bytes(), np.uint8)
-        if encoded.size:
-            image = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)
+        encoded = path.read_bytes()
+        if encoded:
+            check_frame_size(str(path), *(encoded_size(encoded) or (0, 0)))
+            image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED)
     except OSError as error:
         raise KinedepthError(f"{path} cannot be read ({error.strerror}).") from error
     except cv2.error:
@@ -186,7 +190,15 @@ def _exr_channels(path: Path) -> dict[str, Any]:
     except ImportError:
         raise MissingExtraError("OpenEXR", "exr") from None
     try:
+        with OpenEXR.File(str(path), header_only=True) as file:
+            corner, opposite = file.header()["dataWindow"]
+        width, height = (int(size) for size in np.subtract(opposite, corner, dtype=np.int64) + 1)
+        check_frame_size(str(path), width, height)
         with OpenEXR.File(str(path), separate_channels=True) as file:
             return dict(file.channels())
+    except KinedepthError:
+        raise
     except Exception as error:  # It raises RuntimeError, ValueError and others on damage.
-        raise KinedepthError(f"{path} is not an EXR file that can be read ({error}).") from error
+        raise KinedepthError(
+            f"{path} is not an EXR file that can be read ({what_is_wrong(error)})."
+        ) from error

@@ -14,8 +14,21 @@ from kinedepth.errors import KinedepthError
 ASSUMED_FPS = 25.0
 """Frames a second where a source says nothing about time (image folders, arrays)."""
 
+MOST_PIXELS = 2**26
+"""Of a frame: 8192 x 8192, about twice what 8K has. A header that says more is damaged, or made to
+fill the memory; nothing is decoded then."""
+
 Frames = Generator[NDArray[np.uint8], None, None]
 """A stream of frames ``(H, W, 3)`` uint8 RGB; closing it closes the file behind it."""
+
+
+def check_frame_size(label: str, width: int, height: int) -> None:
+    """Raise KinedepthError if frames of this size would be more than memory is meant for."""
+    if width * height > MOST_PIXELS:
+        raise KinedepthError(
+            f"{label} says that it is {width}x{height}, but frames of at most {MOST_PIXELS} pixels "
+            f"are read; make it smaller, or copy it again if that is not its size."
+        )
 
 
 class FrameSource(Protocol):

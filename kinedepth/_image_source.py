@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from kinedepth._frame_source import ASSUMED_FPS, Frames
+from kinedepth._frame_source import ASSUMED_FPS, Frames, check_frame_size
+from kinedepth._image_size import encoded_size
 from kinedepth._safe_npz import load_tapvid3d
 from kinedepth.camera import Intrinsics
 from kinedepth.errors import KinedepthError
@@ -64,6 +65,7 @@ class ImageSource:
             raise KinedepthError(f"{label} cannot be read ({error.strerror}).") from error
         image = None
         if encoded:
+            check_frame_size(label, *(encoded_size(encoded) or (0, 0)))
             try:
                 image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
             except cv2.error:

@@ -9,6 +9,7 @@ statement about the video exact.
 
 from __future__ import annotations
 
+import codecs
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,15 +22,22 @@ import numpy as np
 from av.error import FFmpegError
 from numpy.typing import NDArray
 
-from kinedepth._frame_source import ASSUMED_FPS, Frames
+from kinedepth._frame_source import ASSUMED_FPS, MOST_PIXELS, Frames, check_frame_size
 from kinedepth.camera import Intrinsics
 from kinedepth.errors import KinedepthError
 
 _TEXT_FORMATS = {"tty"}
 """Container formats in which FFmpeg draws a text file as pictures: not a video to us."""
 
+_PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"<MPD", b"v=0")
+"""How files begin that hold no pictures but name other files or network addresses. FFmpeg would
+follow them, and wait without end for the next part of a live one."""
+
 _SQUARE_PIXEL_TOLERANCE = 0.02
 """Pixel aspect ratios this close to 1 are rounding of the encoder, not an anamorphic picture."""
+
+_MOST_STRETCH = 10.0
+"""No camera or disc has pixels longer than this; a header that says so is damaged."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +108,7 @@ class StreamSource:
         )
 
     def _open(self) -> Any:
+        self._refuse_playlist()
         try:
             # "file:" keeps FFmpeg from taking "a:b.mp4" for a network address.
             container = av.open(f"file:{self._path.resolve()}")
@@ -114,10 +123,27 @@ class StreamSource:
             raise KinedepthError(f"{self._path} is a text file, not a video that can be decoded.")
         return container
 
+    def _refuse_playlist(self) -> None:
+        try:
+            with self._path.open("rb") as file:
+                beginning = file.read(64)
+        except OSError as error:
+            raise KinedepthError(f"{self._path} cannot be read ({error.strerror}).") from error
+        if beginning.removeprefix(codecs.BOM_UTF8).lstrip().startswith(_PLAYLISTS):
+            raise KinedepthError(
+                f"{self._path} is a playlist, which names other files, not a video; give one of "
+                f"the files that it names."
+            )
+
     def _video_stream(self, container: Any) -> Any:
         for stream in container.streams.video:
             if not stream.disposition & av.stream.Disposition.attached_pic:
-                stream.thread_type = "AUTO"
+                context = stream.codec_context
+                if context is not None:  # None where the codec is unknown: no frame will come.
+                    check_frame_size(str(self._path), context.width, context.height)
+                    # Later headers may say another size: those frames then do not decode.
+                    context.options = {"max_pixels": str(MOST_PIXELS)}
+                    stream.thread_type = "AUTO"
                 return stream
         raise KinedepthError(
             f"{self._path} holds no moving picture (only sound or data); give a file with video."
@@ -163,8 +189,10 @@ class StreamSource:
         self._orientation = Orientation.of(first)
         pixel_aspect = float(stream.sample_aspect_ratio or 1)
         width, height = first.width, first.height
-        if abs(pixel_aspect - 1) > _SQUARE_PIXEL_TOLERANCE:
+        believable = 1 / _MOST_STRETCH < pixel_aspect < _MOST_STRETCH
+        if believable and abs(pixel_aspect - 1) > _SQUARE_PIXEL_TOLERANCE:
             width = max(1, round(width * pixel_aspect))
+        check_frame_size(str(self._path), width, height)
         self._stored_size = width, height
         turned = self._orientation.transpose
         self.width, self.height = (height, width) if turned else (width, height)

@@ -16,6 +16,9 @@ from kinedepth._stream_source import StreamSource
 from kinedepth.camera import Intrinsics
 from kinedepth.errors import KinedepthError
 
+_MOST_DIGITS = 18
+"""Of a frame's number; Python refuses to convert thousands of them."""
+
 
 class Video:
     """Frames that are streamed in blocks; never the whole video in memory.
@@ -142,7 +145,7 @@ def _parse_selection(frames: str | slice | None) -> slice | None:
         return None
     if isinstance(frames, str):
         parts = frames.split(":")
-        if not 2 <= len(parts) <= 3 or any(p.strip() and not p.strip().isdecimal() for p in parts):
+        if not 2 <= len(parts) <= 3 or not all(map(_is_bound, parts)):
             raise _bad_selection(frames)
         frames = slice(*(int(part) if part.strip() else None for part in parts))
     bounds = (frames.start, frames.stop, frames.step)
@@ -152,6 +155,12 @@ def _parse_selection(frames: str | slice | None) -> slice | None:
     if frames.step == 0 or (stop is not None and stop <= start):
         raise _bad_selection(frames)
     return frames
+
+
+def _is_bound(text: str) -> bool:
+    """Whether a part of a selection is empty or a whole number that a frame can have."""
+    digits = text.strip()
+    return not digits or (digits.isdecimal() and len(digits) <= _MOST_DIGITS)
 
 
 def _bad_selection(frames: str | slice) -> KinedepthError:
