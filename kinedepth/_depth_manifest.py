@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import get_args
@@ -66,11 +67,20 @@ def read_manifest(folder: Path) -> DepthManifest | None:
             scale=float(found.get("scale", 1.0)),
             offset=float(found.get("offset", 0.0)),
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    # OverflowError: a whole number that is infinite. RecursionError: JSON of many brackets.
+    except (
+        *(OSError, ValueError, KeyError, TypeError, AttributeError),
+        *(OverflowError, RecursionError),
+    ) as error:
         raise KinedepthError(
             f"{path} does not say what the images mean ({type(error).__name__}: {error}); "
             f"write the folder again."
         ) from error
     if manifest.kind not in get_args(DepthKind):
         raise KinedepthError(f"{path} names an unknown kind of depth, '{manifest.kind}'.")
+    if not (0 < manifest.scale < math.inf and math.isfinite(manifest.offset)):
+        raise KinedepthError(
+            f"{path} has a scale of {manifest.scale} and an offset of {manifest.offset}, but both "
+            f"have to be finite and the scale positive; write the folder again."
+        )
     return manifest

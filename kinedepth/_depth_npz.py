@@ -12,11 +12,19 @@ import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
+from kinedepth._frame_source import check_frame_size
 from kinedepth._frame_store import StoredDepth, gather_frames
+from kinedepth._safe_npz import MOST_UNPACKED, check_unpacked_size, what_is_wrong
 from kinedepth.errors import KinedepthError
 
 _KEYS = ("depth", "depths")
 """Ours, and the one that Video Depth Anything's own program writes."""
+
+_MOST_RATIO = 200
+"""An archive may unpack to this many times its size: rendered depth has large even areas."""
+
+_LONGEST_WORD = 1024
+"""Bytes of a single value; a longer one is no kind of depth and no frame rate."""
 
 _LOCAL_HEADER = 30
 """Bytes of a zip member's own header before its name."""
@@ -32,6 +40,7 @@ def open_depth_npz(path: Path) -> StoredDepth:
     """
     try:
         with zipfile.ZipFile(path) as archive:
+            check_unpacked_size(path, archive, _MOST_RATIO)
             names = [name.removesuffix(".npy") for name in archive.namelist()]
             key = next((key for key in _KEYS if key in names), None)
             if key is None:
@@ -55,7 +64,7 @@ def open_depth_npz(path: Path) -> StoredDepth:
         raise
     except Exception as error:  # Zip, zlib and NumPy raise almost anything on damage.
         raise KinedepthError(
-            f"{path} is not an npz archive that can be read ({error or type(error).__name__}); "
+            f"{path} is not an npz archive that can be read ({what_is_wrong(error)}); "
             f"it is damaged or of another kind."
         ) from error
 
@@ -63,7 +72,7 @@ def open_depth_npz(path: Path) -> StoredDepth:
 def _read_small(path: Path, archive: zipfile.ZipFile, key: str) -> str | float:
     with archive.open(f"{key}.npy") as file:
         shape, _, dtype = _read_header(path, key, file)
-        if shape != () or dtype.kind not in "Ufiub":
+        if shape != () or dtype.kind not in "Ufiub" or dtype.itemsize > _LONGEST_WORD:
             raise KinedepthError(f"{path}: {key} is {dtype} of shape {shape}, not one value.")
         return np.frombuffer(file.read(), dtype=dtype)[0].item()
 
@@ -76,9 +85,15 @@ def _read_depth(path: Path, archive: zipfile.ZipFile, member: str) -> NDArray[np
             raise KinedepthError(
                 f"{path}: depth is {dtype} of shape {shape}; numbers of shape (T, H, W) are needed."
             )
+        check_frame_size(str(path), shape[2], shape[1])
         header = file.tell()
         if info.file_size - header != math.prod(shape) * dtype.itemsize:
             raise ValueError("depth is cut short")
+        if fortran_order and info.file_size > MOST_UNPACKED:
+            raise KinedepthError(
+                f"{path} holds depth in column order, which has to be read at once, and is too "
+                f"large for that; save np.ascontiguousarray(depth)."
+            )
         if fortran_order:  # Frames are not in one piece; nobody stores film like that on purpose.
             values = np.frombuffer(file.read(), dtype).reshape(shape, order="F")
             return np.ascontiguousarray(values, dtype=np.float32)

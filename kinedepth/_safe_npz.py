@@ -9,7 +9,9 @@ stand-ins for NumPy's array, dtype and scalar, so nothing but bytes can come out
 from __future__ import annotations
 
 import io
+import math
 import pickle
+import pickletools
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +24,12 @@ from numpy.typing import NDArray
 from kinedepth.errors import KinedepthError
 
 TAPVID3D_KEYS = ("images_jpeg_bytes", "queries_xyt", "tracks_XYZ", "visibility", "fx_fy_cx_cy")
+
+MOST_UNPACKED = 512 * 2**20
+"""Bytes that an archive may unpack to, however small it is itself."""
+
+_MOST_RATIO = 20
+"""A larger archive may unpack to this many times its size; arrays of measurements reach 5."""
 
 
 def load_arrays(path: Path) -> dict[str, NDArray]:
@@ -83,12 +91,33 @@ def _check_tapvid3d_shapes(path: Path, clip: dict[str, Any]) -> None:
             )
 
 
+def check_unpacked_size(path: Path, archive: zipfile.ZipFile, ratio: int = _MOST_RATIO) -> None:
+    """Raise if an archive is made to fill the memory or the disk of whoever unpacks it.
+
+    Raises:
+        KinedepthError: if it unpacks to more than :data:`MOST_UNPACKED` and to more than
+            ``ratio`` times its own size.
+    """
+    unpacked, packed = sum(info.file_size for info in archive.infolist()), path.stat().st_size
+    if unpacked > max(MOST_UNPACKED, ratio * packed):
+        raise KinedepthError(
+            f"{path} would unpack from {packed / 1e6:.3g} MB to {unpacked / 1e6:.3g} MB, more "
+            f"than measurements do; save it without compression if it is what you want."
+        )
+
+
+def what_is_wrong(error: Exception) -> str:
+    """The first line of what an error says, or its kind where it says nothing."""
+    return next(iter(str(error).splitlines()), "").rstrip(".") or type(error).__name__
+
+
 def _load(path: Path, object_readers: dict[str, Callable[[IO[bytes]], Any]]) -> dict[str, Any]:
     if not path.is_file():
         raise KinedepthError(f"There is no file {path}.")
     arrays: dict[str, Any] = {}
     try:
         with zipfile.ZipFile(path) as archive:
+            check_unpacked_size(path, archive)
             for member in archive.namelist():
                 if member.endswith(".npy"):
                     key = member.removesuffix(".npy")
@@ -97,7 +126,7 @@ def _load(path: Path, object_readers: dict[str, Callable[[IO[bytes]], Any]]) -> 
         raise
     except Exception as error:  # Zip, zlib, NumPy and pickle raise almost anything on damage.
         raise KinedepthError(
-            f"{path} is not an npz archive that can be read ({error or type(error).__name__}); "
+            f"{path} is not an npz archive that can be read ({what_is_wrong(error)}); "
             f"it is damaged or of another kind."
         ) from error
     return arrays
@@ -110,7 +139,12 @@ def _read_member(
     object_reader: Callable[[IO[bytes]], Any] | None,
 ) -> Any:
     with archive.open(member) as file:
-        has_objects = _read_header(file)
+        shape, dtype = _read_header(file)
+        has_objects = dtype.hasobject
+        # Memory is asked for by what the header says, so that has to be what is there.
+        content = archive.getinfo(member).file_size - file.tell()
+        if not has_objects and content != math.prod(shape) * dtype.itemsize:
+            raise ValueError(f"{member} is not as long as its header says")
         if has_objects and object_reader is not None:
             return object_reader(file)
     if has_objects:
@@ -122,16 +156,16 @@ def _read_member(
         return npy_format.read_array(file, allow_pickle=False)
 
 
-def _read_header(file: IO[bytes]) -> bool:
-    """Read past the header of a ``.npy`` member; say whether Python objects follow."""
+def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
+    """Read the header of a ``.npy`` member: the array's shape and type."""
     version = npy_format.read_magic(file)
     if version == (1, 0):
-        dtype = npy_format.read_array_header_1_0(file)[2]
+        shape, _, dtype = npy_format.read_array_header_1_0(file)
     elif version == (2, 0):
-        dtype = npy_format.read_array_header_2_0(file)[2]
+        shape, _, dtype = npy_format.read_array_header_2_0(file)
     else:  # Version 3 exists only for field names that are not latin-1: no plain array.
         raise ValueError(f"npy version {version}")
-    return dtype.hasobject
+    return shape, dtype
 
 
 class _DtypeStandIn:
@@ -199,9 +233,22 @@ class _BytesUnpickler(pickle.Unpickler):
             raise pickle.UnpicklingError(f"{module}.{name} is not allowed in it") from None
 
 
+def _check_memo(content: bytes) -> None:
+    """Refuse a pickle that numbers what it remembers beyond what it can hold.
+
+    The unpickler makes room for as many places as the highest number asks for: one opcode of
+    five bytes would take 32 GiB.
+    """
+    for count, (opcode, number, _) in enumerate(pickletools.genops(content)):
+        if "PUT" in opcode.name and isinstance(number, int) and number > count:
+            raise pickle.UnpicklingError("the object array remembers more than it holds")
+
+
 def _read_bytes_array(file: IO[bytes]) -> list[bytes]:
     """The items of a pickled one-dimensional object array of byte strings."""
-    array = _BytesUnpickler(io.BytesIO(file.read())).load()
+    content = file.read()
+    _check_memo(content)
+    array = _BytesUnpickler(io.BytesIO(content)).load()
     if not isinstance(array, _ArrayStandIn) or not isinstance(array.content, list):
         raise pickle.UnpicklingError("the object array is no list of byte strings")
     return [_as_bytes(item) for item in array.content]

@@ -14,6 +14,12 @@ from kinedepth._safe_npz import load_arrays, load_tapvid3d
 from kinedepth.errors import KinedepthError
 from kinedepth.tracks import GridQueries, Queries, grid
 
+_LARGEST_GRID = 1000
+"""Points a side: more would lie closer than pixels of most videos."""
+
+_LAST_FRAME = 2**53
+"""Whole numbers above this are not told apart by the floating point numbers they are stored as."""
+
 
 def parse_queries(spec: str, query_frame: int = 0) -> GridQueries | Queries:
     """The queries that ``spec`` asks for.
@@ -47,10 +53,10 @@ def parse_queries(spec: str, query_frame: int = 0) -> GridQueries | Queries:
 
 
 def _parse_grid(size: str) -> GridQueries:
-    if not size.isdecimal():
+    if not size.isdecimal() or len(size) > 4 or int(size) > _LARGEST_GRID:
         raise KinedepthError(
-            f"A query grid is written grid:N with a whole number of points a side, e.g. grid:20; "
-            f"got grid:{size}."
+            f"A query grid is written grid:N with a whole number of points a side, at most "
+            f"{_LARGEST_GRID}, e.g. grid:20; got grid:{size[:20]}."
         )
     return grid(int(size))
 
@@ -102,7 +108,7 @@ def _parse_row(path: Path, line: int, row: list[str], columns: int) -> list[floa
 
 
 def _is_frame(value: float) -> bool:
-    return value >= 0 and value == round(value)
+    return 0 <= value < _LAST_FRAME and value == round(value)
 
 
 def _read_npz(path: Path) -> Queries:
@@ -119,7 +125,8 @@ def _read_npz(path: Path) -> Queries:
             f"of shape (N, 3) are needed: x, y and frame of each point."
         )
     wrong = ~np.isfinite(queries).all(1)
-    wrong[~wrong] = (queries[~wrong, 2] < 0) | (queries[~wrong, 2] % 1 != 0)
+    frame = queries[:, 2].astype(np.float64)
+    wrong[~wrong] = [not _is_frame(value) for value in frame[~wrong]]
     if wrong.any():
         index = int(np.flatnonzero(wrong)[0])
         shown = ", ".join(f"{value:g}" for value in queries[index])

@@ -19,6 +19,11 @@ COLUMNS = ("track", "frame", "x", "y")
 MOST_FRAMES = 1_000_000
 """A frame number above this is taken for a mistake before memory is asked for."""
 
+MOST_POSITIONS = 30_000_000
+"""Frames times tracks; a table that asks for more has a frame number that is a mistake."""
+
+_FARTHEST = float(np.finfo(np.float32).max)
+
 _TRUE, _FALSE = {"1", "true", "yes"}, {"0", "false", "no"}
 
 
@@ -52,6 +57,11 @@ def read_track_table(path: Path, frames: int | None = None) -> Tracks:
     columns: dict[str, int] = {}
     for row in rows.values():
         columns.setdefault(row.track, len(columns))
+    if count * len(columns) > MOST_POSITIONS:
+        raise KinedepthError(
+            f"{path} asks for {count} frames of {len(columns)} tracks, more than is read from a "
+            f"table; check its frame numbers, or store the tracks as .npz."
+        )
     xy = np.full((count, len(columns), 2), np.nan)
     visible = np.zeros(xy.shape[:2], bool)
     for line, row in rows.items():
@@ -125,7 +135,7 @@ def _parse(path: Path, line: int, header: list[str], cells: list[str]) -> _Row:
             number[name] = float(cell[name])
         except ValueError:
             number[name] = math.nan
-        if not math.isfinite(number[name]):
+        if not abs(number[name]) <= _FARTHEST:  # NaN included.
             raise KinedepthError(
                 f"{path}, line {line}: {name} must be a finite number; it is {cell[name]!r}."
             )

@@ -110,6 +110,8 @@ def _from_arrays(path: Path) -> Tracks:
             f"tracks_XYZ, and visibility."
         )
     visible = np.asarray(arrays["visibility"])
+    if visible.dtype.kind not in "biuf":
+        raise KinedepthError(f"{path}: visibility must hold true and false, not {visible.dtype}.")
     if "tracks_xy" in arrays:
         xy = _numbers(path, "tracks_xy", arrays["tracks_xy"], 2)
     else:
@@ -122,6 +124,8 @@ def _from_arrays(path: Path) -> Tracks:
     if xy.shape[0] == 0 or xy.shape[1] == 0:
         raise KinedepthError(f"{path} holds no tracks.")
     visible = visible.astype(bool)
+    with np.errstate(over="ignore"):  # What is too large becomes infinite, and is told below.
+        xy = xy.astype(np.float32)
     if not np.isfinite(xy[visible]).all():
         frame, track = np.argwhere(visible & ~np.isfinite(xy).all(2))[0]
         raise KinedepthError(
@@ -142,11 +146,12 @@ def _numbers(path: Path, name: str, array: NDArray, last: int) -> NDArray[np.flo
 def _projected(path: Path, arrays: dict[str, NDArray], visible: NDArray) -> NDArray[np.float64]:
     """``(T, N, 2)`` pixels of 3D tracks; NaN behind the camera."""
     xyz = _numbers(path, "tracks_XYZ", np.asarray(arrays["tracks_XYZ"]), 3)
-    if "fx_fy_cx_cy" not in arrays or np.shape(arrays["fx_fy_cx_cy"]) != (4,):
+    camera = np.asarray(arrays.get("fx_fy_cx_cy", np.nan))
+    if camera.shape != (4,) or camera.dtype.kind not in "fiu" or not np.isfinite(camera).all():
         raise KinedepthError(f"{path}: 3D tracks need fx_fy_cx_cy of four numbers to project them.")
     if visible.shape == xyz.shape[:2] and (xyz[..., 2][visible.astype(bool)] <= 0).any():
         raise KinedepthError(f"{path} holds visible points that are not in front of the camera.")
-    fx, fy, cx, cy = np.asarray(arrays["fx_fy_cx_cy"], np.float64)
+    fx, fy, cx, cy = camera.astype(np.float64)
     z = np.where(xyz[..., 2] > 0, xyz[..., 2], np.nan)
     return np.stack([fx * xyz[..., 0] / z + cx, fy * xyz[..., 1] / z + cy], axis=-1)
 
@@ -159,10 +164,11 @@ def _query_frames(
     if "queries_xyt" not in arrays:
         return visible.argmax(0).astype(np.int64)
     queries = np.asarray(arrays["queries_xyt"])
-    if queries.shape != (count, 3) or not np.isfinite(queries.astype(np.float64)).all():
+    numbers = queries.dtype.kind in "fiu"
+    if queries.shape != (count, 3) or not numbers or not np.isfinite(queries).all():
         raise KinedepthError(
-            f"{path}: queries_xyt must hold finite numbers of shape ({count}, 3); it has shape "
-            f"{queries.shape}."
+            f"{path}: queries_xyt must hold finite numbers of shape ({count}, 3); it holds "
+            f"{queries.dtype} of shape {queries.shape}, or numbers that are not finite."
         )
     start = np.round(queries[:, 2]).astype(np.int64)
     if (start < 0).any() or (start >= frames).any():
