@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,20 @@ from kinedepth.seurat.model import Seurat
 from kinedepth.seurat.uncertainty import Calibration
 
 _FORMAT = "kinedepth seurat 1"
+
+_RANGES = {
+    "width": (1, 8192),
+    "heads": (1, 256),
+    "layers": (1, 128),
+    "hidden_ratio": (1, 64),
+    "window": (2, 4096),
+    "fourier_bands": (0, 64),
+    "iterations": (1, 1000),
+    "stride": (1, 4096),
+    "support_grid": (0, 1000),
+}
+"""What a stored configuration may say, both ends included: far beyond any network of use, and
+small enough that building one to compare it with the file takes no time."""
 
 
 def save_checkpoint(path: Path, network: Seurat, record: dict[str, Any]) -> None:
@@ -75,14 +90,34 @@ def read_record(path: Path) -> tuple[SeuratConfig, dict[str, Any]]:
             f"'kinedepth train seurat' or name a shipped model."
         )
     try:
+        stored = json.loads(metadata["config"])
         # Weights from before windows were run backwards in training cannot be read both ways.
-        config = SeuratConfig(**({"both_ways": False} | json.loads(metadata["config"])))
+        config = SeuratConfig(**({"both_ways": False} | stored))
+        _check_config(config)
         record = json.loads(metadata["training"])
-    except (KeyError, TypeError, ValueError) as error:
+        if not isinstance(record, dict):
+            raise TypeError("the training record is no table")
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise KinedepthError(
             f"{path} holds a configuration that this version does not know ({error})."
         ) from None
     return config, record
+
+
+def _check_config(config: SeuratConfig) -> None:
+    """Raise TypeError or ValueError unless a network can be built from what was stored."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        # Exactly: True is an int as well, and 24.0 is no size of a layer.
+        if type(value) is not type(field.default):
+            raise TypeError(f"{field.name} is {str(value)[:40]!r}")
+    for name, (least, most) in _RANGES.items():
+        if not least <= getattr(config, name) <= most:
+            raise ValueError(f"{name} is {getattr(config, name)}")
+    if config.width % config.heads:
+        raise ValueError(f"a width of {config.width} does not divide into {config.heads} heads")
+    if len(config.name) > 100:
+        raise ValueError(f"its name has {len(config.name)} letters")
 
 
 def read_calibration(name: str) -> Calibration:
@@ -93,7 +128,16 @@ def read_calibration(name: str) -> Calibration:
     """
     path = find_model(name)
     _, record = read_record(path)
-    return Calibration(**record.get("calibration", {}))
+    stored = record.get("calibration", {})
+    try:
+        calibration = Calibration(**stored)
+        if not all(math.isfinite(value) for value in dataclasses.astuple(calibration)):
+            raise ValueError("a coefficient is not finite")
+    except (TypeError, ValueError, OverflowError) as error:
+        raise KinedepthError(
+            f"{path} holds a calibration that this version does not know ({error})."
+        ) from None
+    return calibration
 
 
 def write_calibration(path: Path, calibration: Calibration) -> None:
@@ -116,14 +160,15 @@ def load_checkpoint(name: str, device: torch.device | str = "cpu") -> Seurat:
     """
     path = find_model(name)
     config, _ = read_record(path)
-    network = Seurat(config)
     with safe_open(path, "pt") as file:
         stored = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
-    expected = {key: value.shape for key, value in network.state_dict().items()}
+    with torch.device("meta"):  # No memory is taken for what the configuration merely says.
+        expected = {key: value.shape for key, value in Seurat(config).state_dict().items()}
     if expected != {key: value.shape for key, value in stored.items()}:
         raise KinedepthError(
             f"The weights in {path} do not fit the configuration '{config.name}' stored with "
             f"them; the file is damaged or was edited."
         )
+    network = Seurat(config)
     network.load_state_dict(stored)
     return network.eval().requires_grad_(False).to(device)

@@ -63,8 +63,12 @@ def read_config(path: str | Path) -> VideoDepthConfig:
     """
     metadata = _metadata(path)
     try:
-        return _config_of(json.loads(metadata["config"]))
-    except (KeyError, ValueError, TypeError):
+        config = _config_of(json.loads(metadata["config"]))
+        with torch.device("meta"):
+            VideoDepth(config)  # Whether its widths go together, its layers know.
+        return config
+    # RuntimeError: JSON of many brackets, or layers that do not fit each other.
+    except (KeyError, ValueError, TypeError, AttributeError, RuntimeError):
         raise KinedepthError(
             f"{path} does not say what network its weights are of; it was not written by "
             f"kinedepth train vda."
@@ -77,7 +81,13 @@ def read_training(path: str | Path) -> dict[str, Any]:
     Raises:
         KinedepthError: if there is no such file or it is damaged.
     """
-    return json.loads(_metadata(path).get("training", "{}"))
+    try:
+        record = json.loads(_metadata(path).get("training", "{}"))
+    except (ValueError, RecursionError):
+        record = None
+    if not isinstance(record, dict):
+        raise KinedepthError(f"{path} holds a record of training that cannot be read.")
+    return record
 
 
 def _metadata(path: str | Path) -> dict[str, str]:
@@ -93,4 +103,34 @@ def _metadata(path: str | Path) -> dict[str, str]:
 def _config_of(values: dict[str, Any]) -> VideoDepthConfig:
     """JSON turns tuples into lists; a configuration is hashable and has tuples."""
     plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    return VideoDepthConfig(**plain)
+    config = VideoDepthConfig(**plain)
+    _check_config(config)
+    return config
+
+
+_LARGEST = 16384
+"""Of any number in a configuration: far beyond networks of use, and small enough to compare."""
+
+_DEEPEST = 256
+
+
+def _check_config(config: VideoDepthConfig) -> None:
+    """Raise TypeError or ValueError unless a network can be built from what was stored."""
+    numbers = (
+        *(config.width, config.depth, config.heads, *config.taps),
+        *(config.head_features, *config.head_channels),
+        *(config.position_grid, config.temporal_heads),
+    )
+    if not all(type(number) is int for number in numbers) or not isinstance(config.name, str):
+        raise TypeError("a number of the configuration is no whole number")
+    sizes = set(numbers) - set(config.taps)
+    if min(sizes) < 1 or max(sizes) > _LARGEST or config.depth > _DEEPEST:
+        raise ValueError("a number of the configuration is out of range")
+    if len(config.taps) != 4 or len(config.head_channels) != 4:
+        raise ValueError("the head takes four resolutions")
+    if not all(0 <= tap < config.depth for tap in config.taps):
+        raise ValueError("the head reads a block that is not there")
+    if config.width % config.heads:
+        raise ValueError("a width does not divide into the heads")
+    if config.output not in ("relative", "metric"):
+        raise ValueError("the output is of no known kind")
