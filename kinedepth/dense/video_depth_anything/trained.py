@@ -116,14 +116,15 @@ _DEEPEST = 256
 
 def _check_config(config: VideoDepthConfig) -> None:
     """Raise TypeError or ValueError unless a network can be built from what was stored."""
-    numbers = (
-        *(config.width, config.depth, config.heads, *config.taps),
+    sizes = (
+        *(config.width, config.depth, config.heads),
         *(config.head_features, *config.head_channels),
         *(config.position_grid, config.temporal_heads),
     )
-    if not all(type(number) is int for number in numbers) or not isinstance(config.name, str):
+    if not all(type(number) is int for number in (*sizes, *config.taps)):
         raise TypeError("a number of the configuration is no whole number")
-    sizes = set(numbers) - set(config.taps)
+    if not isinstance(config.name, str):
+        raise TypeError("the name of the configuration is no text")
     if min(sizes) < 1 or max(sizes) > _LARGEST or config.depth > _DEEPEST:
         raise ValueError("a number of the configuration is out of range")
     if len(config.taps) != 4 or len(config.head_channels) != 4:
