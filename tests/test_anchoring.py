@@ -104,6 +104,13 @@ class TestReading:
         found = read_depth(map(plane, range(FRAMES)), lifted.tracks, SIZE, "metric")
         assert np.array_equal(np.isfinite(found.value), lifted.tracks.visible)
 
+    def test_a_frame_in_which_no_point_is_seen_has_no_reading(self):
+        visible = np.ones((FRAMES, 49), bool)
+        visible[2] = False
+        found = read_depth(map(plane, range(FRAMES)), scene(visible=visible).tracks, SIZE, "metric")
+        assert np.isnan(found.value[2]).all()
+        assert np.isfinite(found.value[3]).all()
+
     def test_points_at_the_very_border_are_read(self):
         xy = np.array([[[0.0, 0.0], [WIDTH, HEIGHT], [WIDTH, 0.0]]])
         tracks = Tracks(xy, np.ones((1, 3), bool), np.array(0))

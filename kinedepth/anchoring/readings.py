@@ -128,7 +128,11 @@ def _spread(
     offsets = np.arange(-_NEIGHBOURHOOD, _NEIGHBOURHOOD + 1)
     rows = np.clip(row[:, None] + offsets, 0, depth.shape[0] - 1)
     columns = np.clip(column[:, None] + offsets, 0, depth.shape[1] - 1)
-    patch = depth[rows[:, :, None], columns[:, None, :]].reshape(len(row), -1).astype(np.float64)
+    patch = (
+        depth[rows[:, :, None], columns[:, None, :]]
+        .reshape(len(row), len(offsets) ** 2)
+        .astype(np.float64)
+    )
     counts = _has_value(patch, positive)
     highest = np.where(counts, patch, -np.inf).max(axis=1, initial=-np.inf)
     lowest = np.where(counts, patch, np.inf).min(axis=1, initial=np.inf)
