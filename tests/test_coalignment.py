@@ -301,4 +301,4 @@ def test_snippets_that_do_not_fit_are_told(change, sentence):
 
 def test_an_unknown_solver_is_told():
     with pytest.raises(KinedepthError, match="irls or adam"):
-        coalign(np.zeros((1, 2, 8, 8), np.float32), [np.arange(2)], solver="sgd")  # type: ignore
+        coalign(np.zeros((1, 2, 8, 8), np.float32), [np.arange(2)], solver="sgd")  # type: ignore[arg-type]
