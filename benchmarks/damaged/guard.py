@@ -61,6 +61,7 @@ def read_all(cases: Sequence[Case], scratch: Path) -> list[Outcome]:
         done = len(outcomes)
         worker = os.fork()
         if worker == 0:
+            _use_one_thread()
             _work(cases[done:], scratch, record)
         _, status = os.waitpid(worker, 0)
         lines = record.read_text().splitlines()
@@ -71,6 +72,15 @@ def read_all(cases: Sequence[Case], scratch: Path) -> list[Outcome]:
                 _note(file, Outcome(case.family, case.name, "fault", _death(status), 0.0, 0))
             outcomes = [Outcome(**json.loads(line)) for line in record.read_text().splitlines()]
     return outcomes
+
+
+def _use_one_thread() -> None:
+    """A fork lacks its parent's threads; a library that counts on them would wait for ever."""
+    import cv2
+    import torch
+
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
 
 
 def _death(status: int) -> str:
