@@ -38,7 +38,7 @@ $(VENV)/.core: pyproject.toml constraints.txt
 # And what tests, checks and the optional viewers need.
 $(VENV)/.all: $(VENV)/.core
 	@echo "Installing what tests and checks need ..."
-	@$(PIP) install --constraint constraints.txt --no-build-isolation --editable '.[dev,view,hub,diffusion,exr,scenes]'
+	@$(PIP) install --constraint constraints.txt --no-build-isolation --editable '.[dev,view,hub,diffusion,exr,scenes,ray]'
 	@touch $@
 
 DEMO_CLIP := demo/clip/clip0000
