@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-import kinedepth
+from kinedepth._settings_file import open_results_folder
 from kinedepth.errors import KinedepthError
 from kinedepth.evaluation.tapvid3d_clips import ClipPrediction, load_prediction
 from kinedepth.evaluation.tapvid3d_files import ClipFile, clip_size
 from kinedepth.exporting.atomic import atomic_path, disk_is_full
 from kinedepth.prediction.clips import BenchmarkClip
 from kinedepth.prediction.methods import ClipMethod, Progress
-
-SETTINGS_FILE = "settings.json"
-"""In a folder of predictions: what they were made with."""
 
 
 @dataclass
@@ -51,7 +46,7 @@ def predict_split(
 
     A prediction is an ``.npz`` with ``tracks_XYZ (T, N, 3)`` float32 and ``visibility (T, N)``
     at the place that its clip has in the split; each appears whole. What they were made with
-    is written to :data:`SETTINGS_FILE` first.
+    is written to :data:`kinedepth._settings_file.SETTINGS_FILE` first.
 
     Args:
         clips: of the split.
@@ -66,7 +61,7 @@ def predict_split(
             to, or the disk is full. A clip that fails is recorded, and the others go on.
     """
     folder = Path(output)
-    _open_folder(folder, method.settings)
+    open_results_folder(folder, method.settings, "predictions", foreign="*.npz")
     outcome = SplitOutcome()
     tell = clip_done or (lambda name, what: None)
     for done, clip in enumerate(clips, start=1):
@@ -132,45 +127,3 @@ def _is_done(path: Path, clip: ClipFile) -> bool:
     except KinedepthError:
         return False
     return clip_size(clip.path) in (None, size)
-
-
-def _open_folder(folder: Path, settings: dict[str, Any]) -> None:
-    """Create the folder, or see that what it holds was made with the same settings."""
-    record = folder / SETTINGS_FILE
-    if folder.exists() and not folder.is_dir():
-        raise KinedepthError(f"{folder} is a file; give a folder to write the predictions into.")
-    now = {**settings, "version": kinedepth.__version__}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        text = record.read_text(encoding="utf-8") if record.exists() else None
-    except OSError as error:
-        raise KinedepthError(
-            f"{folder} cannot be used for the predictions ({error.strerror})."
-        ) from error
-    if text is not None:
-        _check_same(folder, text, now)
-    elif any(folder.rglob("*.npz")):
-        raise KinedepthError(
-            f"{folder} holds .npz files but no {SETTINGS_FILE} that says what they were made "
-            f"with; choose another folder."
-        )
-    else:
-        with atomic_path(record) as temporary:
-            temporary.write_text(json.dumps(now, indent=2) + "\n", encoding="utf-8")
-
-
-def _check_same(folder: Path, text: str, now: dict[str, Any]) -> None:
-    try:
-        before = json.loads(text)
-        keys = sorted(set(before) | set(now))
-        differ = [key for key in keys if before.get(key) != now.get(key)]
-    except (ValueError, TypeError, AttributeError):
-        raise KinedepthError(
-            f"{folder / SETTINGS_FILE} cannot be read as JSON; choose another folder."
-        ) from None
-    if differ:
-        changes = ", ".join(f"{k} was {before.get(k)} and is {now.get(k)}" for k in differ)
-        raise KinedepthError(
-            f"{folder} holds predictions of other settings ({changes}); choose another folder, or "
-            f"the same settings to go on."
-        )
