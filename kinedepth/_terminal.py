@@ -33,8 +33,7 @@ def plain_failures() -> Iterator[None]:
 
     Warnings become one line each. Every other exception is a bug and keeps its traceback.
     """
-    with warnings.catch_warnings():
-        warnings.showwarning = _say_warning
+    with plain_warnings():
         try:
             yield
         except KinedepthError as error:
@@ -48,6 +47,20 @@ def plain_failures() -> Iterator[None]:
                 raise
             say("no space is left on the disk; free some and run again.")
             sys.exit(BAD_INPUT)
+
+
+@contextlib.contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Turn each warning into one line on stderr."""
+    with warnings.catch_warnings():
+        warnings.showwarning = _say_warning
+        yield
+
+
+def tell_log(line: str) -> None:
+    """A line on stderr where no bar is shown."""
+    if not sys.stderr.isatty():
+        print(line, file=sys.stderr, flush=True)
 
 
 def _say_warning(message: Warning | str, *_: Any, **__: Any) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from kinedepth._terminal import StageProgress
+from kinedepth._terminal import StageProgress, tell_log
 from kinedepth.errors import KinedepthError
 
 
@@ -77,7 +76,7 @@ def predict_tapvid3d_command(
             output,
             predictor,
             progress=lambda done, total: stages.report("clips", done, total),
-            clip_done=_tell_clip,
+            clip_done=lambda name, what: tell_log(f"{name}: {what}"),
         )
     typer.echo(
         f"Predicted {len(outcome.predicted)} of {len(chosen)} clips into {output}"
@@ -89,9 +88,3 @@ def predict_tapvid3d_command(
             f"{len(outcome.failed)} of {len(chosen)} clips failed ({reasons}); mend the cause and "
             f"run the same command to do only these."
         )
-
-
-def _tell_clip(name: str, what: str) -> None:
-    """A line for each clip where no bar is shown."""
-    if not sys.stderr.isatty():
-        print(f"{name}: {what}", file=sys.stderr, flush=True)
