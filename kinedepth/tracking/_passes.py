@@ -197,7 +197,7 @@ def _run(
     results: _Results,
 ) -> Iterator[list[int]]:
     """One pass; yields, frame by frame, the jobs that are through with it."""
-    width, height = _working_size(video.width, video.height)
+    width, height = working_size(video.width, video.height)
     scale = np.array([width / video.width, height / video.height])
     follower = make_follower(width, height)
     active = np.zeros(0, np.int64)  # indices into points, in the follower's order
@@ -205,7 +205,7 @@ def _run(
     first_frame = int(points.start.min() if direction > 0 else points.start.max())
     last_frame = int(points.end.max() if direction > 0 else points.end.min())
     for frame, image in _frames(video, first_frame, last_frame, direction):
-        follower.advance(_shrink(image, width, height))
+        follower.advance(shrink(image, width, height))
         new = np.flatnonzero(points.start == frame)
         if len(new):
             follower.seed(points.xy[new] * scale - 0.5)
@@ -238,13 +238,13 @@ def _frames(
             yield start + offset, images[offset]
 
 
-def _working_size(width: int, height: int) -> tuple[int, int]:
-    """Size of the working image: as the frame, or shrunk to :data:`WORKING_SIDE`."""
-    shrink = min(1.0, WORKING_SIDE / max(width, height))
-    return max(1, round(width * shrink)), max(1, round(height * shrink))
+def working_size(width: int, height: int, side: int = WORKING_SIDE) -> tuple[int, int]:
+    """Size of the working image: as the frame, or shrunk until its longer side is ``side``."""
+    factor = min(1.0, side / max(width, height))
+    return max(1, round(width * factor)), max(1, round(height * factor))
 
 
-def _shrink(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+def shrink(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
     """``image`` at working size, averaged over areas so that fine texture does not alias."""
     if image.shape[1] == width and image.shape[0] == height:
         return image

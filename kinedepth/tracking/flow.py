@@ -88,7 +88,7 @@ class FlowSettings:
     patch can be aligned along its weakest direction."""
 
 
-class _FlowFollower:
+class FlowFollower:
     """Follows points by the chains that :class:`FlowSettings` describes."""
 
     def __init__(self, width: int, height: int, settings: FlowSettings) -> None:
@@ -262,4 +262,4 @@ class FlowTracker:
         self, video: Video, jobs: Sequence[TrackingJob], progress: Progress | None = None
     ) -> Iterator[tuple[int, Tracks]]:
         """As :class:`kinedepth.tracking.base.Tracker` asks."""
-        return follow(video, jobs, partial(_FlowFollower, settings=self._settings), progress)
+        return follow(video, jobs, partial(FlowFollower, settings=self._settings), progress)
