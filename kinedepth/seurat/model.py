@@ -163,14 +163,8 @@ class Seurat(nn.Module):
         call ``backward`` after each and never hold more than one in memory.
         """
         with torch.no_grad():
-            static_support, support_estimate = tokens.static_features(
-                self.config, support.position, support.visible,
-                support.position, support.visible, exclude_self=True,
-            )  # fmt: skip
-            static_query, query_estimate = tokens.static_features(
-                self.config, queries.position, queries.visible,
-                support.position, support.visible, exclude_self=False,
-            )  # fmt: skip
+            static_query, query_estimate = self.describe(queries, support, exclude_self=False)
+            static_support, support_estimate = self.describe(support, support, exclude_self=True)
         for _ in range(iterations):
             s = self.support.tokens(static_support, support_estimate)
             q = self.query.tokens(static_query, query_estimate)
@@ -184,6 +178,15 @@ class Seurat(nn.Module):
             yield query, supporting
             query_estimate = query.log_ratio.detach()
             support_estimate = supporting.log_ratio.detach()
+
+    def describe(
+        self, tracks: Tracklets, support: Tracklets, exclude_self: bool
+    ) -> tuple[Tensor, Tensor]:
+        """What tokens know before any estimate, and the first estimate (``static_features``)."""
+        return tokens.static_features(
+            self.config, tracks.position, tracks.visible,
+            support.position, support.visible, exclude_self,
+        )  # fmt: skip
 
     def forward(
         self, queries: Tracklets, support: Tracklets, iterations: int | None = None

@@ -70,12 +70,14 @@ def sample_windows(
         pick = torch.randint(len(config.support_grids), (1,), generator=generator, device=device)
         grid = config.support_grids[int(pick)]
     seeds = grid_seeds(grid, scenes.aspect)
-    support = _noisy(generator, scenes, seeds, torch.zeros(seeds.shape[:2], device=device), config)
+    support = noisy_tracks(
+        generator, scenes, seeds, torch.zeros(seeds.shape[:2], device=device), config
+    )
 
     seeds = _query_seeds(generator, scenes, config)
     late = happens(generator, seeds.shape[:2], config.late_queries)
     any_frame = torch.randint(config.frames, seeds.shape[:2], generator=generator, device=device)
-    queries = _noisy(generator, scenes, seeds, any_frame * late, config)
+    queries = noisy_tracks(generator, scenes, seeds, any_frame * late, config)
     if config.reversed_share == 0:
         return Windows(queries, support)
     backwards = happens(generator, (count, 1, 1), config.reversed_share)
@@ -131,13 +133,17 @@ def _query_seeds(generator: torch.Generator, scenes: Scenes, config: WindowConfi
     return seeds * torch.stack([torch.ones_like(scenes.aspect), scenes.aspect], -1)[:, None]
 
 
-def _noisy(
+def noisy_tracks(
     generator: torch.Generator,
     scenes: Scenes,
     seeds: Tensor,
     seed_frame: Tensor,
     config: WindowConfig,
 ) -> TrackSet:
+    """What a tracker might make of points seeded at ``seeds (B, N, 2)``, with the truth beside.
+
+    Each starts in its ``seed_frame (B, N)``.
+    """
     seed_frame = seed_frame.long()
     truth: Trajectories = follow(scenes, seeds, seed_frame)
     position, visible = disturb(

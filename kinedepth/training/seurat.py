@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from kinedepth.evaluation.windows import score_windows
 from kinedepth.seurat.config import SeuratConfig
 from kinedepth.seurat.model import Estimate, Seurat, Tracklets
-from kinedepth.synthesis.windows import TrackSet, WindowConfig, sample_windows
+from kinedepth.synthesis.windows import TrackSet, WindowConfig, Windows, sample_windows
 
 _DISCOUNT = 0.8
 """Weight of an iteration relative to the next one."""
@@ -59,11 +59,10 @@ class SeuratTask:
         """One batch of windows; gradients are added iteration by iteration."""
         assert isinstance(network, Seurat)
         with torch.no_grad(), torch.autocast(generator.device.type, enabled=False):
-            windows = sample_windows(generator, batch, self._windows_at(progress))
+            windows, queries, support = self.draw(generator, batch, progress)
         top = self.model.iterations if progress > self.late_iterations else 1
         draw = torch.randint(1, top + 1, (1,), generator=generator, device=generator.device)
         iterations = int(draw)
-        queries, support = tracklets(windows.queries), tracklets(windows.support)
         estimates = network.refine(queries, support, iterations)
         error = torch.zeros(())
         for k, (query, supporting) in enumerate(estimates):
@@ -75,6 +74,13 @@ class SeuratTask:
             )
             (weight * loss).backward()
         return {"train_error": float(error.detach())}
+
+    def draw(
+        self, generator: torch.Generator, batch: int, progress: float
+    ) -> tuple[Windows, Tracklets, Tracklets]:
+        """Windows to learn from, and what the network may see of their queries and support."""
+        windows = sample_windows(generator, batch, self._windows_at(progress))
+        return windows, tracklets(windows.queries), tracklets(windows.support)
 
     def _windows_at(self, progress: float) -> WindowConfig:
         late = self.late_windows if progress > self.late_share else None
