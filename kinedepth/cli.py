@@ -11,6 +11,7 @@ import typer.core
 from kinedepth import __version__
 from kinedepth._terminal import plain_failures
 from kinedepth.commands import (
+    batch,
     depth,
     doctor,
     eval_depth,
@@ -59,7 +60,8 @@ app.add_typer(predict_app, name="predict")
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; always ends in SystemExit.
 
-    Exit codes: 0 done; 2 the input, the setup or the usage is wrong; 130 stopped by Ctrl-C.
+    Exit codes: 0 done; 1 some videos of a batch failed; 2 the input, the setup or the usage is
+    wrong; 130 stopped by Ctrl-C.
 
     Args:
         arguments: without the program's name; those of the process by default.
@@ -85,6 +87,7 @@ def _kinedepth(
 
 app.command("lift")(lift.lift_command)
 app.command("depth")(depth.depth_command)
+app.command("batch")(batch.batch_command)
 app.command("synth")(synth.synth_command)
 app.command("ttc")(ttc.ttc_command)
 app.command("view")(view.view_command)

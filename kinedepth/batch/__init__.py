@@ -1,0 +1,1 @@
+"""Many videos: which they are, where each one's results go, and who works on them."""
