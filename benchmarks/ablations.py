@@ -1,0 +1,160 @@
+"""What each part of the method brings: the paper's Tables 3-6 and our own additions.
+
+    python benchmarks/ablations.py [--only no-window ...] [--folder runs/ablations]
+
+Every row is a tiny network trained on the same windows for the same number of steps, then scored
+on the same held-out windows and rendered clips. Rows that are done are not run again; a row that
+was stopped goes on. ``--only`` runs some rows; the table shows all that are done. What was built
+for each row, and what can be concluded, is in ``docs/ablations.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import torch
+from _report import print_table, write_results
+from ablation.budget import Budget
+from ablation.rows import DENSITY_AJ, FORMULAS, FULL_AJ, ROWS, SIGMAS
+from ablation.runs import Bench, Figures, finished, run_formulas, run_row
+
+SETS = ("spread", "crowded", "clips", "rendered")
+"""Where rows are scored: windows with queries anywhere, windows with queries on one body, rendered
+clips of 24 frames with the embedded tracker's tracks, and windows with pictures."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="+", choices=[*ROWS, "formulas"], metavar="ROW")
+    parser.add_argument("--folder", type=Path, default=Path("runs/ablations"))
+    parser.add_argument("--clips-folder", type=Path, default=Path("runs/benchmark_clips"))
+    parser.add_argument("--list", action="store_true", help="print the rows' names and stop")
+    parser.add_argument("--no-write", action="store_true", help="leave the results file alone")
+    arguments = parser.parse_args()
+    if arguments.list:
+        for name, row in ROWS.items():
+            print(f"{name:20s} {row.title}")
+        return
+    torch.set_num_threads(1)
+
+    bench = Bench(arguments.folder, arguments.clips_folder, Budget())
+    wanted = arguments.only or ["formulas", *ROWS]
+    formulas = run_formulas(bench)
+    for name in wanted:
+        if name in ROWS:
+            figures = run_row(bench, name)
+            means = ", ".join(f"{key} {value['mean']:.4f}" for key, value in figures.items())
+            print(f"{name}: {means}", flush=True)
+    rows = {name: run_row(bench, name) for name in ROWS if finished(bench, name)}
+    noise = seed_noise(rows)
+    show(formulas, rows, noise)
+    if not arguments.no_write:
+        record = {
+            "budget": dataclasses.asdict(bench.budget),
+            "formulas": formulas,
+            "rows": rows,
+            "seed noise": noise,
+            "verdicts": {name: verdict(name, rows, noise) for name in rows},
+        }
+        print("written:", write_results("ablations", record).name)
+
+
+def seed_noise(rows: dict[str, Figures]) -> dict[str, float]:
+    """On each set, how far means of the same row differ between seeds, as a share of the mean.
+
+    The root mean square over all pairs of seeds of a row.
+    """
+    noise = {}
+    for where in SETS:
+        squares = []
+        for first in ("paper", "ours"):
+            seeds = [
+                rows[n][where]["mean"]
+                for n in rows
+                if n == first or _is_seed(n, first)
+                if where in rows[n]
+            ]
+            squares += [
+                (one / other - 1) ** 2 for index, one in enumerate(seeds) for other in seeds[:index]
+            ]
+        if squares:
+            noise[where] = (sum(squares) / len(squares)) ** 0.5
+    return noise
+
+
+def _is_seed(name: str, of: str) -> bool:
+    return name.startswith(f"{of}-seed-")
+
+
+def change(name: str, rows: dict[str, Figures]) -> float | None:
+    """Error against the reference's where the row is measured, as a share; None without it."""
+    row = ROWS[name]
+    if row.reference not in rows or name not in rows:
+        return None
+    where = row.measure
+    return rows[name][where]["mean"] / rows[row.reference][where]["mean"] - 1
+
+
+def verdict(name: str, rows: dict[str, Figures], noise: dict[str, float]) -> str:
+    """Whether the change agrees in direction with the paper's, or is within what seeds make."""
+    found, row = change(name, rows), ROWS[name]
+    if found is None:
+        return ""
+    # Windows with pictures have no seeds of their own; those of the same network stand in.
+    between = noise.get(row.measure, noise.get("spread"))
+    if between is None:
+        return "no seeds to compare"
+    # Twice the usual difference between two seeds.
+    if abs(found) < 2 * between:
+        return "within noise"
+    direction = "worse" if found > 0 else "better"
+    if row.published is None:
+        return direction
+    return "agrees" if (row.published < FULL_AJ) == (found > 0) else "disagrees"
+
+
+def show(formulas: dict[str, Figures], rows: dict[str, Figures], noise: dict[str, float]) -> None:
+    """One table of all rows."""
+    cells = [["constant depth", *_cells(formulas["constant"]), "", "", ""]]
+    cells.append(["density, Eq. 4", *_cells(formulas["density"]), "", f"{DENSITY_AJ:.1f}", ""])
+    cells.append([FORMULAS["robust"], *_cells(formulas["robust"]), "", "", ""])
+    for sigma in SIGMAS:
+        title = f"per-frame depth, Gaussian of {sigma:g} frames" if sigma else "per-frame depth"
+        cells.append([title, *_cells(formulas[f"smoothing {sigma:g}"]), "", "", ""])
+    for name, figures in rows.items():
+        row, found = ROWS[name], change(name, rows)
+        compared = "" if found is None else f"{100 * found:+.0f} % ({row.measure})"
+        published = f"{row.published:.1f}" if row.published else ""
+        if name == "paper":
+            published = f"{FULL_AJ:.1f}"
+        cells.append([row.title, *_cells(figures), compared, published, verdict(name, rows, noise)])
+    columns = [
+        "mean error / within 10 % / mean, moving",
+        "spread",
+        "crowded",
+        "clips",
+        "with pictures",
+        "against its reference",
+        "published 3D-AJ",
+        "direction",
+    ]
+    print_table("error of the log depth ratio", columns, cells)
+    usual = ", ".join(f"{where} {100 * value:.1f} %" for where, value in noise.items())
+    print("usual difference between two seeds:", usual or "not measured yet")
+
+
+def _cells(figures: dict[str, Any]) -> list[str]:
+    """One cell for each set."""
+    return [
+        f"{f['mean']:.4f} / {f['within_10']:.3f} / {f['moving']:.3f}"
+        if (f := figures.get(where))
+        else ""
+        for where in SETS
+    ]
+
+
+if __name__ == "__main__":
+    main()
