@@ -10,13 +10,13 @@ from kinedepth.training.trainer import TrainingConfig
 
 @dataclass(frozen=True)
 class Budget:
-    """The same for all rows; the default takes a row a minute or two of one processor core."""
+    """The same for all rows; the default takes a row about a minute of a processor core."""
 
-    windows: int = 2048  # to learn from, each seen about twice
-    held_out: int = 192  # windows to test on
-    rendered: int = 320  # windows with pictures to learn from; a fifth as many to test on
+    windows: int = 1600  # to learn from, each seen about twice
+    held_out: int = 160  # windows to test on
+    rendered: int = 240  # windows with pictures to learn from; a fifth as many to test on
     clips: int = 8  # rendered clips to test on
-    steps: int = 500
+    steps: int = 400
     batch: int = 8
     learning_rate: float = 1e-3
     width: int = 64  # of a token
