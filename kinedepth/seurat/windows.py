@@ -46,12 +46,15 @@ class WindowEstimate:
         log_ratio: ``(W, N)``, log of depth over depth in the window's first frame.
         scale: ``(W, N)`` > 0, scale of the error's Laplace distribution.
         visible: ``(W, N)`` bool, as the tracker says.
+        known: ``(N,)`` bool, tracks that the window tells of at all; None for every one. Of the
+            others, values have to be finite and mean nothing.
     """
 
     window: Window
     log_ratio: NDArray[np.float32]
     scale: NDArray[np.float32]
     visible: NDArray[np.bool_]
+    known: NDArray[np.bool_] | None = None
 
 
 def plan_windows(frames: int, length: int, stride: int, steps: Sequence[int]) -> list[Window]:
@@ -107,6 +110,8 @@ def fuse(estimates: Sequence[WindowEstimate], frames: int) -> NDArray[np.float64
         # The inverse scale, not its square: errors of overlapping windows are not independent,
         # so a sure window adds less than the square would have it (measured).
         trust = 1 / (1 + scale / _LEAST_SCALE)
+        told = [np.ones(e.scale.shape[1], bool) if e.known is None else e.known for e in same]
+        trust = np.where(np.stack(told)[:, None], trust, 0.0)
         groups.append(
             Pieces(
                 frames=np.array([list(e.window.frames) for e in same]),
