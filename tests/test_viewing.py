@@ -28,7 +28,7 @@ from kinedepth.viewing.colour_scale import DEPTH_TABLE, RATIO_TABLE, ColourScale
 from kinedepth.viewing.hollowness import FULL_STD, HOLLOW_STD, LARGEST_STD, hole_share
 from kinedepth.viewing.legend import draw_legend
 from kinedepth.viewing.overlay import OverlayPainter
-from kinedepth.viewing.scene_page import SCRIPTS, write_scene_page
+from kinedepth.viewing.scene_page import SCRIPTS, viewer_script, write_scene_page
 
 WIDTH, HEIGHT, FRAMES = 160, 120, 8
 
@@ -701,11 +701,6 @@ def test_guides_of_a_metric_scene_lie_at_round_depths_within_it(tmp_path):
     assert [guide["label"] for guide in scene["guides"]] == ["5 m", "10 m", "20 m"]
 
 
-def viewer_script():
-    folder = resources.files("kinedepth.viewing")
-    return "\n".join(folder.joinpath(name).read_text(encoding="utf-8") for name in SCRIPTS)
-
-
 def test_every_element_the_viewer_looks_up_is_in_the_page(tmp_path):
     looked_up = set(re.findall(r'element\("([^"]+)"\)', viewer_script()))
     assert len(looked_up) > 15
@@ -725,6 +720,19 @@ def test_every_control_has_a_name_for_screen_readers(tmp_path):
         labelled = f'for="{name[1]}"' in text or "aria-label" in control
         inside_label = f'<label class="check">{control}' in text
         assert labelled or inside_label, control
+
+
+def test_every_file_of_the_viewer_is_joined_once():
+    folder = resources.files("kinedepth.viewing").joinpath("page")
+    files = [entry.name for entry in folder.iterdir() if entry.name.endswith(".js")]
+    assert sorted(SCRIPTS) == sorted(files)
+
+
+def test_no_function_of_the_viewer_is_hidden_by_a_second_one_of_its_name():
+    # Twice the same constant is an error of syntax; of two functions the later one wins, unseen.
+    names = re.findall(r"^function (\w+)", viewer_script(), re.MULTILINE)
+    assert len(names) > 40
+    assert len(names) == len(set(names))
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")

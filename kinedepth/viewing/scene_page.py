@@ -16,8 +16,27 @@ from kinedepth.viewing.scene_data import pack_pictures, pack_scene, select
 if TYPE_CHECKING:
     from kinedepth.video import Video
 
-SCRIPTS = ("scene_shaders.js", "scene_viewer.js")
-"""The page's own viewer, in the order in which it has to be read."""
+SCRIPTS = (
+    "clip.js",
+    "state.js",
+    "vectors.js",
+    "space.js",
+    "viewpoint.js",
+    "shaders.js",
+    "webgl.js",
+    "renderer.js",
+    "guides.js",
+    "colours.js",
+    "inset.js",
+    "hover.js",
+    "drawing.js",
+    "gestures.js",
+    "timeline.js",
+    "settings.js",
+    "words.js",
+    "start.js",
+)
+"""The page's own viewer, in the order in which its files are joined: constants before their use."""
 
 _ASSUMED_FPS = 25.0
 """Playback speed of tracks that come without their video."""
@@ -57,16 +76,29 @@ def write_scene_page(
         Path(unfinished).write_text(_fill_template(title, scene), encoding="utf-8")
 
 
+def viewer_script() -> str:
+    """The files of :data:`SCRIPTS` as one script, whose names stay out of the page's global scope.
+
+    Plain files that are joined need neither a build step nor modules, which browsers refuse to
+    load from a file on disk.
+    """
+    files = "\n".join(_read_part(name) for name in SCRIPTS)
+    return f'(() => {{\n"use strict";\n{files}}})();'
+
+
+def _read_part(name: str) -> str:
+    folder = resources.files("kinedepth.viewing").joinpath("page")
+    return folder.joinpath(name).read_text(encoding="utf-8")
+
+
 def _fill_template(title: str, scene: dict[str, Any]) -> str:
-    folder = resources.files("kinedepth.viewing")
     # "<" is escaped because "</script>" or "<!--" in a title would end the data early.
     data = json.dumps(scene, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     parts = {
         "TITLE": html.escape(title),
-        "STYLE": folder.joinpath("scene_style.css").read_text(encoding="utf-8"),
+        "STYLE": _read_part("style.css"),
         "SCENE": data,
-        "SCRIPT": "\n".join(folder.joinpath(name).read_text(encoding="utf-8") for name in SCRIPTS),
+        "SCRIPT": viewer_script(),
     }
-    template = folder.joinpath("scene_template.html").read_text(encoding="utf-8")
     # One pass, so that a title that looks like a placeholder is not filled in turn.
-    return re.sub(r"\{\{([A-Z]+)\}\}", lambda match: parts[match[1]], template)
+    return re.sub(r"\{\{([A-Z]+)\}\}", lambda match: parts[match[1]], _read_part("template.html"))

@@ -1,7 +1,6 @@
-"use strict";
 /*
  * What the 3D page runs on the graphics card. Points and tails share how a position is placed
- * and painted; see scene_viewer.js for the space they live in.
+ * and painted; see clip.js for the space they live in.
  */
 const PLACE_AND_PAINT = `#version 300 es
 precision highp float;
