@@ -59,7 +59,7 @@ class RayWorkers:
         try:
             return video, self._ray.get(done)
         except self._ray.exceptions.RayError as error:
-            reason = f"Its worker was lost ({_first_sentence(error)})."
+            reason = _what_happened(self._ray, error)
             return video, Attempt(time.perf_counter() - began, reason, again=True)
 
     def close(self) -> None:
@@ -98,9 +98,13 @@ def _connect(ray: ModuleType, address: str, count: int) -> None:
             ray.init(address=address, **quiet)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise KinedepthError(
-                f"There is no Ray cluster at {address} ({_first_sentence(error)})."
+                f"There is no Ray cluster at {address} ({_last_line(error)})."
             ) from error
         return
+    if ray.util.get_node_ip_address() != _LOOPBACK:  # Somebody imported it before us.
+        raise KinedepthError(
+            "This Ray would listen to other machines; leave out --ray to work without it."
+        )
     ray.init(
         address=LOCAL,
         num_cpus=count,
@@ -109,13 +113,16 @@ def _connect(ray: ModuleType, address: str, count: int) -> None:
         _node_ip_address=_LOOPBACK,
         **quiet,
     )
-    if ray.util.get_node_ip_address() != _LOOPBACK:
-        ray.shutdown()
-        raise KinedepthError(
-            "This Ray would listen to other machines; leave out --ray to work without it."
-        )
 
 
-def _first_sentence(error: Exception) -> str:
-    words = " ".join(str(error).split())
-    return words.partition(". ")[0].rstrip(".")
+def _what_happened(ray: ModuleType, error: Exception) -> str:
+    if isinstance(error, ray.exceptions.WorkerCrashedError):
+        return "The process that worked on it was killed, perhaps for want of memory."
+    if isinstance(error, ray.exceptions.OutOfMemoryError):
+        return "Ray ended the process that worked on it because memory ran out."
+    return f"Ray could not run it ({_last_line(error)})."
+
+
+def _last_line(error: Exception) -> str:
+    """What Ray says in the end; before it come colours, addresses and its own traceback."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1].strip().rstrip(".")

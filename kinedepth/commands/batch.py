@@ -97,7 +97,7 @@ def batch_command(
             stages.report("videos", len(known), len(folders))
 
         try:
-            run_batch(folders, make_workers, report)
+            outcomes = run_batch(folders, make_workers, report)
         except KeyboardInterrupt:
             finished = sum(outcome.state != "failed" for outcome in known.values())
             say(
@@ -107,7 +107,7 @@ def batch_command(
             raise SystemExit(INTERRUPTED) from None
         finally:
             write_table(output, folders, known)
-    _tell(list(known.values()), output / SUMMARY_TABLE)
+    _tell(list(outcomes.values()), output / SUMMARY_TABLE)
 
 
 def _tell(outcomes: list[Outcome], table: Path) -> None:
