@@ -49,6 +49,7 @@ const scaleDeviations = scene.scale
   ? new Uint16Array(decodeBytes(scene.scale.data).buffer)
   : null;
 const guessedTracks = new Set(scene.scale ? scene.scale.guessed : []);
+const depthUnit = scene.metric ? "metres" : "one common, unknown unit"; // where they can be compared
 const boxLow = scene.position.low;
 const boxSpan = scene.position.high.map((high, axis) => high - boxLow[axis]);
 const scales = Object.fromEntries(

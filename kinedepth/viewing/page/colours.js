@@ -41,6 +41,11 @@ function setColour(colour) {
     });
     element("legend-ticks").replaceChildren(...ticks);
   }
+  element("legend-note").textContent = {
+    ratio: "Depth as a multiple of that in the track’s query frame, in which it was started.",
+    depth: `Depth in ${depthUnit}.`,
+    video: "The video’s own colour where the track was started.",
+  }[colour];
   requestDraw(true);
 }
 

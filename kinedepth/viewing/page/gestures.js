@@ -1,10 +1,17 @@
 // Turning, shifting and zooming by mouse, touch and keyboard.
 
 const dragging = new Map(); // pointer id -> last [x, y]
+let tapped = null; // [x, y] where a finger came down, while it may still be a tap
 
-function turn(dx, dy) {
+/** Leave the camera's view for one of the user's own, who needs no hint from here on. */
+function takeOver() {
   setThrough(false);
   orbit.touched = true;
+  element("hint").hidden = true;
+}
+
+function turn(dx, dy) {
+  takeOver();
   orbit.azimuth -= dx;
   orbit.elevation = clamp(orbit.elevation + dy, -1.5, 1.5);
   requestDraw();
@@ -12,8 +19,7 @@ function turn(dx, dy) {
 
 /** Shift by a share of the stage's height. */
 function shift(dx, dy) {
-  setThrough(false);
-  orbit.touched = true;
+  takeOver();
   const { right, up } = axesOf(orbitEye(), orbit.target);
   const reach = 2 * orbit.distance * orbitWindow()[3];
   orbit.target = add(add(orbit.target, right, -dx * reach), up, dy * reach);
@@ -21,8 +27,7 @@ function shift(dx, dy) {
 }
 
 function zoom(factor) {
-  setThrough(false);
-  orbit.touched = true;
+  takeOver();
   const { radius } = scene.focus;
   orbit.distance = clamp(orbit.distance * factor, 0.02 * radius, 15 * radius);
   requestDraw();
@@ -35,12 +40,21 @@ const onStagePixel = (event) => {
 
 stage.addEventListener("pointerdown", (event) => {
   stage.setPointerCapture(event.pointerId);
+  if (event.pointerType === "touch") {
+    pointer = null;
+    tapped = dragging.size === 0 ? onStagePixel(event) : null;
+  }
   dragging.set(event.pointerId, onStagePixel(event));
   stage.classList.add("dragging");
 });
 stage.addEventListener("pointermove", (event) => {
   const now = onStagePixel(event);
-  pointer = event.pointerType === "touch" ? null : now;
+  if (event.pointerType === "touch") {
+    if (tapped && Math.hypot(now[0] - tapped[0], now[1] - tapped[1]) < 8) return;
+    [pointer, tapped] = [null, null];
+  } else {
+    [pointer, pointerReach] = [now, 14];
+  }
   const before = dragging.get(event.pointerId);
   if (before) {
     const [dx, dy] = [now[0] - before[0], now[1] - before[1]];
@@ -63,9 +77,13 @@ for (const type of ["pointerup", "pointercancel"]) {
   stage.addEventListener(type, (event) => {
     dragging.delete(event.pointerId);
     if (dragging.size === 0) stage.classList.remove("dragging");
+    if (tapped && type === "pointerup") [pointer, pointerReach] = [tapped, 24];
+    tapped = null;
+    requestDraw();
   });
 }
-stage.addEventListener("pointerleave", () => {
+stage.addEventListener("pointerleave", (event) => {
+  if (event.pointerType === "touch") return; // a finger leaves with every tap
   pointer = null;
   requestDraw();
 });

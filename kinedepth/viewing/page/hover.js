@@ -1,11 +1,12 @@
 // The point under the pointer, and the words about it.
 
 let pointer = null; // [x, y] on the stage in CSS pixels, null away from it
+let pointerReach = 14; // pixels within which a point counts as pointed at; fingers need more
 
 function findHovered(view) {
   if (!pointer || dragging.size > 0) return -1;
   let best = -1;
-  let nearest = 14;
+  let nearest = pointerReach;
   for (let track = 0; track < trackCount; track++) {
     const entry = currentFrame() * trackCount + track;
     if (!isShown(entry)) continue;

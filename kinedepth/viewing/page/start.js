@@ -3,6 +3,9 @@
 function start() {
   resetOrbit();
   explain();
+  element("hint").textContent = matchMedia("(pointer: coarse)").matches
+    ? "Drag to turn, pinch to zoom, tap a dot for its figures."
+    : "Drag to turn, scroll to zoom, point at a dot for its figures.";
   offerColours();
   setColour("ratio");
   offerExaggeration();

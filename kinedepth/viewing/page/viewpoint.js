@@ -23,7 +23,7 @@ function orbitWindow() {
 /** What the stage shows in the camera's own view: its whole frame, between the buttons and the caption. */
 function cameraWindow() {
   const { fx, fy, cx, cy, width, height } = scene.camera;
-  const [above, below, beside] = [58, 42, 16]; // pixels to keep free
+  const [above, below, beside] = [58, 62, 16]; // pixels to keep free
   const roomX = Math.max(stage.clientWidth - 2 * beside, 1);
   const roomY = Math.max(stage.clientHeight - above - below, 1);
   const perPixel = Math.max(width / fx / roomX, height / fy / roomY);

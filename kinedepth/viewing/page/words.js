@@ -61,7 +61,7 @@ function explain() {
   }
   const around = state.inWorld ? "in the world" : "around the camera of the current frame";
   element("caption").textContent = scene.commonScale
-    ? `Positions in ${scene.metric ? "metres" : "one common, unknown unit"}, ${around}.`
+    ? `Positions in ${depthUnit}, ${around}.`
     : "Every track lies on the sheet at depth 1 in its query frame; the sheet bends as things come nearer or recede.";
   element("explanation").replaceChildren(
     ...sentences.map((sentence) => {
