@@ -1,16 +1,13 @@
-"""TAPVid-3D metrics: the benchmark's own numbers, closed-form cases, and what must not matter."""
+"""TAPVid-3D metrics: closed-form cases, what must not matter, and what is refused."""
 
-import json
 from dataclasses import replace
-from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tapvid3d_small_clips import CAMERA, clip, exact, still
 
-from kinedepth.camera import Intrinsics
 from kinedepth.errors import KinedepthError
 from kinedepth.evaluation.tapvid3d import (
     METRE_THRESHOLDS,
@@ -19,150 +16,8 @@ from kinedepth.evaluation.tapvid3d import (
     score_clip,
     temporal_coherence,
 )
-from kinedepth.evaluation.tapvid3d_clips import (
-    ClipPrediction,
-    ClipTruth,
-    load_prediction,
-    load_truth,
-)
+from kinedepth.evaluation.tapvid3d_clips import ClipPrediction, ClipTruth
 from kinedepth.evaluation.tapvid3d_scaling import SCALINGS, fit_affine_depth
-
-PARITY = Path(__file__).resolve().parents[2] / "shared" / "parity" / "tapvid3d"
-FIXTURE = Path(__file__).parent / "fixtures"
-BENCHMARK_SCALINGS = (
-    "median",
-    "mean",
-    "none",
-    "per_trajectory",
-    "median_on_queries",
-    "reproduce_2d",
-)
-BENCHMARK_NAMES = {
-    "average_jaccard": "average_jaccard",
-    "points_within": "average_pts_within_thresh",
-    "occlusion_accuracy": "occlusion_accuracy",
-    **{f"jaccard_{k}": f"jaccard_{k}" for k in PIXEL_THRESHOLDS},
-    **{f"points_within_{k}": f"pts_within_{k}" for k in PIXEL_THRESHOLDS},
-}
-CAMERA = Intrinsics(300.0, 280.0, 170.0, 130.0, 340, 256)
-
-
-def clip(
-    seed: int = 0, frames: int = 10, points: int = 14, error: float = 0.03
-) -> tuple[ClipTruth, ClipPrediction]:
-    """A made-up clip and a prediction 1.7 times too small, with errors of ``error`` at depth 1.
-
-    Points come in threes that lie within the radius of a local neighbourhood of each other.
-    """
-    rng = np.random.default_rng(seed)
-    centres = rng.uniform((-1.5, -1.2, 2.0), (1.5, 1.2, 6.0), (-(-points // 3), 3))
-    start = np.repeat(centres, 3, axis=0)[:points] + rng.uniform(-0.02, 0.02, (points, 3))
-    drift = np.repeat(rng.normal(0, 0.05, (frames, len(centres), 3)).cumsum(0), 3, axis=1)
-    xyz = start + drift[:, :points] + rng.normal(0, 0.002, (frames, points, 3))
-    visible = rng.random((frames, points)) < 0.75
-    query_frame = rng.integers(0, frames, points)
-    visible[query_frame, np.arange(points)] = True
-    pixels = CAMERA.project(xyz[query_frame, np.arange(points)])
-    queries = np.column_stack([pixels, query_frame])
-    predicted = xyz * (1 + rng.normal(0, error, xyz.shape)) / 1.7
-    said = visible ^ (rng.random(visible.shape) < 0.1)
-    return ClipTruth(xyz, visible, queries, CAMERA), ClipPrediction(predicted, said)
-
-
-def exact(truth: ClipTruth) -> ClipPrediction:
-    return ClipPrediction(np.nan_to_num(truth.xyz), truth.visible)
-
-
-def still(depth: float = 3.0, frames: int = 4, points: int = 5) -> ClipTruth:
-    """Points that stand still and are always visible, all at one depth and queried at once."""
-    x = np.arange(points) - points / 2
-    xyz = np.broadcast_to(
-        np.column_stack([x, 0 * x + 0.2, 0 * x + depth]), (frames, points, 3)
-    ).copy()
-    queries = np.zeros((points, 3))
-    return ClipTruth(xyz, np.ones((frames, points), bool), queries, CAMERA)
-
-
-# The benchmark's own numbers
-
-
-def parity_clip() -> tuple[ClipTruth, ClipPrediction]:
-    data = np.load(PARITY / "metrics.npz")
-    fx, fy, cx, cy = data["intrinsics_256"]
-    # These intrinsics are already those of the resized image, so its shorter side is 256.
-    camera = Intrinsics(fx, fy, cx, cy, width=int(np.ceil(2 * cx)), height=256)
-    truth = ClipTruth(data["gt_tracks"], ~data["gt_occluded"], data["queries_xyt"], camera)
-    return truth, ClipPrediction(data["pred_tracks"], ~data["pred_occluded"])
-
-
-def assert_parity(scaling: str, thresholds: str) -> None:
-    expected = json.loads((PARITY / "expected.json").read_text())[f"{scaling}|{thresholds}"]
-    scores = score_clip(*parity_clip(), scaling, thresholds)
-    ours = {name: scores[key] for key, name in BENCHMARK_NAMES.items()}
-    assert ours == pytest.approx(expected, abs=1e-9, rel=0)
-
-
-needs_parity = pytest.mark.skipif(
-    not (PARITY / "expected.json").is_file(),
-    reason="the reference numbers of the benchmark (../shared/parity/tapvid3d) are not here",
-)
-
-
-@needs_parity
-@pytest.mark.parametrize("thresholds", ["adaptive", "fixed"])
-@pytest.mark.parametrize("scaling", BENCHMARK_SCALINGS)
-def test_scores_equal_those_of_the_benchmark(scaling, thresholds):
-    assert_parity(scaling, thresholds)
-
-
-@needs_parity
-def test_every_reference_number_is_compared():
-    expected = json.loads((PARITY / "expected.json").read_text())
-    assert set(expected) == {f"{s}|{t}" for s in BENCHMARK_SCALINGS for t in ("adaptive", "fixed")}
-
-
-# Numbers of our own that strangers can check, too
-
-
-def fixture_clip() -> tuple[ClipTruth, ClipPrediction]:
-    data = np.load(FIXTURE / "tapvid3d_clip.npz")
-    truth = ClipTruth(data["true_xyz"], data["true_visible"], data["queries_xyt"], CAMERA)
-    return truth, ClipPrediction(data["xyz"], data["visible"])
-
-
-def fixture_scores() -> dict[str, dict[str, float]]:
-    return {
-        f"{scaling}|{thresholds}": score_clip(*fixture_clip(), scaling, thresholds)
-        for scaling in SCALINGS
-        for thresholds in ("adaptive", "fixed")
-    }
-
-
-def write_fixture() -> None:
-    """Make the files anew (``python tests/test_tapvid3d.py``), if the benchmark agrees."""
-    for scaling in BENCHMARK_SCALINGS:
-        for thresholds in ("adaptive", "fixed"):
-            assert_parity(scaling, thresholds)
-    truth, prediction = clip(seed=20, frames=8, points=12)
-    np.savez_compressed(
-        FIXTURE / "tapvid3d_clip.npz",
-        true_xyz=truth.xyz.astype(np.float32),
-        true_visible=truth.visible,
-        queries_xyt=truth.queries_xyt.astype(np.float32),
-        xyz=prediction.xyz.astype(np.float32),
-        visible=prediction.visible,
-    )
-    text = json.dumps(fixture_scores(), indent=1)
-    (FIXTURE / "tapvid3d_scores.json").write_text(text + "\n")
-
-
-def test_scores_are_those_found_when_the_benchmark_was_last_compared_with():
-    expected = json.loads((FIXTURE / "tapvid3d_scores.json").read_text())
-    scores = fixture_scores()
-    assert scores.keys() == expected.keys()
-    for key, values in scores.items():
-        assert values == pytest.approx(expected[key], abs=1e-9, rel=0), key
-
 
 # Closed-form cases
 
@@ -508,88 +363,3 @@ def test_a_prediction_of_another_size_is_refused():
         for measure in (score_clip, temporal_coherence, fit_affine_depth):
             with pytest.raises(KinedepthError, match="4 frames and 5 points, but the truth has"):
                 measure(other, prediction)
-
-
-# Files
-
-
-def jpeg(width: int = 340, height: int = 256) -> bytes:
-    done, data = cv2.imencode(".jpg", np.zeros((height, width, 3), np.uint8))
-    assert done
-    return data.tobytes()
-
-
-def save_truth(path: Path, truth: ClipTruth, **changes) -> Path:
-    """A clip as the benchmark saves it, images in an array of objects; None leaves one out."""
-    images = np.empty(len(truth.visible), object)
-    images[:] = [jpeg()] * len(images)
-    arrays = {
-        "images_jpeg_bytes": images,
-        "queries_xyt": truth.queries_xyt,
-        "tracks_XYZ": truth.xyz,
-        "visibility": truth.visible,
-        "fx_fy_cx_cy": truth.intrinsics.as_vector(),
-    } | changes
-    np.savez(path, **{key: value for key, value in arrays.items() if value is not None})
-    return path
-
-
-def test_a_truth_comes_back_from_its_file_with_the_size_of_its_images(tmp_path):
-    truth, _ = clip()
-    loaded = load_truth(save_truth(tmp_path / "clip.npz", truth))
-    assert loaded.intrinsics == truth.intrinsics
-    for name in ("xyz", "visible", "queries_xyt"):
-        np.testing.assert_array_equal(getattr(loaded, name), getattr(truth, name))
-
-
-def test_a_truth_file_is_refused_by_name_and_with_a_reason(tmp_path):
-    truth, path = still(), tmp_path / "clip.npz"
-    pieces = np.array([b"no image"] * 4)
-    for change, sentence in (
-        ({"visibility": None}, "lacks visibility"),
-        ({"images_jpeg_bytes": pieces}, "not an image that can be decoded"),
-        ({"tracks_XYZ": truth.xyz[:3]}, r"tracks_XYZ has shape \(3, 5, 3\)"),
-        ({"tracks_XYZ": truth.xyz * np.nan}, "NaN or infinite"),
-        ({"fx_fy_cx_cy": np.array([0.0, 1, 1, 1])}, "positive, finite focal lengths"),
-        ({"queries_xyt": np.full((5, 3), 9)}, "not among 0 to 3"),
-    ):
-        with pytest.raises(KinedepthError, match=f"clip.npz.*{sentence}"):
-            load_truth(save_truth(path, truth, **change))
-
-
-def test_a_prediction_comes_back_from_its_file(tmp_path):
-    truth, prediction = clip()
-    np.savez(tmp_path / "p.npz", tracks_XYZ=prediction.xyz, visibility=prediction.visible)
-    loaded = load_prediction(tmp_path / "p.npz", truth)
-    np.testing.assert_array_equal(loaded.xyz, prediction.xyz)
-    np.testing.assert_array_equal(loaded.visible, prediction.visible)
-
-
-def test_a_prediction_file_is_refused_by_name_and_with_a_reason(tmp_path):
-    truth, path = still(), tmp_path / "p.npz"
-    for arrays, sentence in (
-        ({"tracks_XYZ": truth.xyz}, "lacks visibility"),
-        ({"other": truth.xyz}, "lacks tracks_XYZ and visibility"),
-        ({"tracks_XYZ": truth.xyz[..., :2], "visibility": truth.visible}, "needs shape"),
-        ({"tracks_XYZ": truth.xyz * np.nan, "visibility": truth.visible}, "NaN"),
-        ({"tracks_XYZ": truth.xyz[:3], "visibility": truth.visible[:3]}, "3 frames and 5 points"),
-        ({"tracks_XYZ": truth.xyz[:, :4], "visibility": truth.visible[:, :4]}, "and 4 points"),
-    ):
-        np.savez(path, **arrays)
-        with pytest.raises(KinedepthError, match=f"p.npz.*{sentence}"):
-            load_prediction(path, truth)
-
-
-def test_truncated_and_missing_files_are_refused(tmp_path):
-    truth, _ = clip()
-    path = save_truth(tmp_path / "clip.npz", truth)
-    path.write_bytes(path.read_bytes()[:-500])
-    for load in (load_truth, load_prediction):
-        with pytest.raises(KinedepthError, match="damaged"):
-            load(path)
-        with pytest.raises(KinedepthError, match="There is no file"):
-            load(tmp_path / "none.npz")
-
-
-if __name__ == "__main__":
-    write_fixture()
