@@ -1,4 +1,4 @@
-"""TAPVid-3D scores beside the benchmark's own numbers, and beside those found when last compared."""
+"""TAPVid-3D scores beside the benchmark's own numbers, and beside those of the last comparison."""
 
 import json
 from pathlib import Path
@@ -87,7 +87,7 @@ def fixture_scores() -> dict[str, dict[str, float]]:
 
 
 def write_fixture() -> None:
-    """Make the files anew (``python tests/test_tapvid3d.py``), if the benchmark agrees."""
+    """Make the files anew (``python tests/test_tapvid3d_parity.py``), if the benchmark agrees."""
     for scaling in BENCHMARK_SCALINGS:
         for thresholds in ("adaptive", "fixed"):
             assert_parity(scaling, thresholds)
@@ -110,9 +110,6 @@ def test_scores_are_those_found_when_the_benchmark_was_last_compared_with():
     assert scores.keys() == expected.keys()
     for key, values in scores.items():
         assert values == pytest.approx(expected[key], abs=1e-9, rel=0), key
-
-
-# Files
 
 
 if __name__ == "__main__":
