@@ -1,11 +1,12 @@
 """What each part of the method brings: the paper's Tables 3-6 and our own additions.
 
-    python benchmarks/ablations.py [--only no-window ...] [--folder runs/ablations]
+    python benchmarks/ablations.py [--only no-window ...] [--steps 250]
 
 Every row is a tiny network trained on the same windows for the same number of steps, then scored
 on the same held-out windows and rendered clips. Rows that are done are not run again; a row that
-was stopped goes on. ``--only`` runs some rows; the table shows all that are done. What was built
-for each row, and what can be concluded, is in ``docs/ablations.md``.
+was stopped goes on. ``--only`` runs some rows; the table shows all that are done. More ``--steps``
+mean more windows, too, and a folder of their own. What was built for each row, and what can be
+concluded, is in ``docs/ablations.md``.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ clips of 24 frames with the embedded tracker's tracks, and windows with pictures
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=[*ROWS, "formulas"], metavar="ROW")
-    parser.add_argument("--folder", type=Path, default=Path("runs/ablations"))
+    parser.add_argument("--steps", type=int, default=Budget.steps, help="of every training")
+    parser.add_argument("--folder", type=Path, help="of the runs; runs/ablations_STEPS by default")
     parser.add_argument("--clips-folder", type=Path, default=Path("runs/benchmark_clips"))
     parser.add_argument("--list", action="store_true", help="print the rows' names and stop")
     parser.add_argument("--no-write", action="store_true", help="leave the results file alone")
@@ -40,7 +42,8 @@ def main() -> None:
         return
     torch.set_num_threads(1)
 
-    bench = Bench(arguments.folder, arguments.clips_folder, Budget())
+    folder = arguments.folder or Path(f"runs/ablations_{arguments.steps}")
+    bench = Bench(folder, arguments.clips_folder, Budget(steps=arguments.steps))
     wanted = arguments.only or ["formulas", *ROWS]
     formulas = run_formulas(bench)
     for name in wanted:

@@ -31,8 +31,7 @@ from ablation.smoothing import smoothed
 from ablations import verdict
 
 TINY = Budget(
-    windows=6, held_out=4, rendered=5, clips=0, steps=2, batch=2, width=16, heads=2, grid=5,
-    queries=6,
+    held_out=4, clips=0, steps=3, batch=2, width=16, heads=2, grid=5, queries=6
 )  # fmt: skip
 
 
@@ -82,7 +81,7 @@ def test_a_row_that_is_done_is_read_and_not_run_again(bench, monkeypatch):
 
 def test_rows_of_another_budget_are_not_taken_for_this_one(bench):
     run_row(bench, "paper")
-    other = replace(bench, budget=replace(TINY, steps=3))
+    other = replace(bench, budget=replace(TINY, steps=4))
     with pytest.raises(KinedepthError, match="another budget"):
         run_row(other, "paper")
     with pytest.raises(KinedepthError, match="another budget"):
