@@ -58,7 +58,8 @@ def check_kind(kind: DepthKind) -> None:
     if kind not in _STEADY_KINDS:
         raise KinedepthError(
             f"Depth of the kind {kind} cannot be steadied: it is known up to a shift, so its "
-            f"ratios cannot be compared with those of tracks; choose a model of metric depth."
+            f"ratios cannot be compared with those of tracks; choose a model of metric depth, or "
+            f"make frames agree with --consistent, which fits a shift to each."
         )
 
 
