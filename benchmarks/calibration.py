@@ -16,20 +16,26 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from _report import print_table, write_results
 from numpy.typing import NDArray
 from ratio_accuracy import CLIP_SEED
 from scipy.optimize import minimize
 from tracker_noise import CLIP_SEED as FIT_SEED
 
-from kinedepth.lifting import WINDOW_STEPS, follow, join
-from kinedepth.seurat.checkpoint import find_model, load_checkpoint, write_calibration
-from kinedepth.seurat.estimation import estimate_windows
-from kinedepth.seurat.uncertainty import Calibration, path_features
-from kinedepth.seurat.windows import plan_windows
+from kinedepth.lifting.joining import join
+from kinedepth.lifting.ratios import estimate
+from kinedepth.lifting.setup import prepare_lift
+from kinedepth.lifting.tracks2d import track
+from kinedepth.lifting.work import WorkInMemory
+from kinedepth.seurat.checkpoint import find_model, write_calibration
+from kinedepth.seurat.uncertainty import (
+    Calibration,
+    QueryTotals,
+    path_features,
+    running_totals,
+    squared_doubts,
+)
 from kinedepth.synthesis.clip_files import read_clip_truth, write_clips
-from kinedepth.tracking.registry import make_tracker
 from kinedepth.tracks import Queries
 from kinedepth.video import load_video
 
@@ -93,8 +99,6 @@ def main() -> None:
 
 def gather(folder: Path, arguments: argparse.Namespace) -> Errors:
     """Errors of all points in all frames but their query frames."""
-    network = load_checkpoint(arguments.model, torch.device("cpu"))
-    config = network.config
     parts = []
     for number, path in enumerate(sorted(folder.glob("clip*.json"))[: arguments.clips]):
         truth = read_clip_truth(path.with_suffix(".npz"))
@@ -102,17 +106,18 @@ def gather(folder: Path, arguments: argparse.Namespace) -> Errors:
         chosen = slice(None, None, max(1, truth.queries_xyt.shape[0] // arguments.points))
         start = truth.queries_xyt[chosen, 2].astype(np.int64)
         queries = Queries(truth.queries_xyt[chosen, :2], start)
-        windows = plan_windows(len(video), config.window, config.stride, WINDOW_STEPS["fused"])
-        tracks, support = follow(make_tracker("flow"), video, queries, windows, config, None)
-        estimates = estimate_windows(network, tracks, support, (video.width, video.height))
-        joined = join(estimates, tracks, "fused")
+        setup = prepare_lift(video, queries, model=arguments.model, device="cpu")
+        work = WorkInMemory()
+        ratios = estimate(setup, work, *track(setup, work))
+        joined = join(setup, work, ratios).whole().log_ratio
+        totals = running_totals(squared_doubts(ratios.all(), joined))
         depth = np.maximum(truth.tracks_xyz[:, chosen, 2], 1e-6)
         true = np.log(depth / depth[start, np.arange(len(start))])
         kept = np.arange(len(video))[:, None] != start
         kept &= np.abs(true) < LARGEST_CHANGE
         parts.append(
             Errors(
-                path_features(estimates, joined, start)[kept],
+                path_features(totals, QueryTotals.of(totals, start))[kept],
                 np.abs(joined - true)[kept],
                 truth.visibility[:, chosen][kept],
                 np.full(int(kept.sum()), number),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -136,6 +137,46 @@ GUESSED_SCALE_STD = 10.0
 """Stands for "not known" where a number has to be finite: a factor of more than 20,000."""
 
 
+class LiftedTracks(Protocol):
+    """Lifted trajectories that are handed out some frames at a time.
+
+    :class:`Tracks3D` holds them in memory; those of a long video lie on disk.
+    """
+
+    @property
+    def frames(self) -> int:
+        """T, the number of frames."""
+        ...
+
+    def __len__(self) -> int:
+        """N, the number of tracks."""
+        ...
+
+    @property
+    def intrinsics(self) -> Intrinsics:
+        """Of the original frame."""
+        ...
+
+    @property
+    def metric(self) -> bool:
+        """Whether depths were anchored to metres."""
+        ...
+
+    @property
+    def query_frame(self) -> NDArray[np.int64]:
+        """``(N,)``, the frame that each track starts from."""
+        ...
+
+    @property
+    def queries_xyt(self) -> NDArray[np.float32]:
+        """``(N, 3)``: x, y and frame index of each query."""
+        ...
+
+    def cut(self, frames: range) -> Tracks3D:
+        """The tracks in some frames only; ``query_frame`` goes on counting the clip's frames."""
+        ...
+
+
 @dataclass(frozen=True)
 class Tracks3D:
     """Lifted trajectories, in the camera frame of each time step.
@@ -165,6 +206,34 @@ class Tracks3D:
     log_ratio_std: NDArray[np.float32] | None = None
     extrinsics_w2c: NDArray[np.float32] | None = None
     log_scale_std: NDArray[np.float32] | None = None
+
+    def __len__(self) -> int:
+        """N, the number of tracks."""
+        return len(self.tracks)
+
+    @property
+    def frames(self) -> int:
+        """T, the number of frames."""
+        return self.tracks.frames
+
+    @property
+    def query_frame(self) -> NDArray[np.int64]:
+        """``(N,)``, the frame that each track starts from."""
+        return self.tracks.query_frame
+
+    def cut(self, frames: range) -> Tracks3D:
+        """The tracks in some frames only; ``query_frame`` goes on counting the clip's frames."""
+        rows = slice(frames.start, frames.stop, frames.step)
+        std, poses = self.log_ratio_std, self.extrinsics_w2c
+        tracks = Tracks(self.tracks.xy[rows], self.tracks.visible[rows], self.query_frame)
+        return replace(
+            self,
+            xyz=self.xyz[rows],
+            log_ratio=self.log_ratio[rows],
+            tracks=tracks,
+            log_ratio_std=None if std is None else std[rows],
+            extrinsics_w2c=None if poses is None else poses[rows],
+        )
 
     @property
     def depth(self) -> NDArray[np.float32]:

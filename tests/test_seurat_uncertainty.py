@@ -4,7 +4,14 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kinedepth.seurat.uncertainty import Calibration, _on_the_way, log_ratio_std
+from kinedepth.seurat.uncertainty import (
+    Calibration,
+    QueryTotals,
+    log_ratio_std,
+    path_features,
+    running_totals,
+    std_from_totals,
+)
 from kinedepth.seurat.windows import WindowEstimate, plan_windows
 
 
@@ -38,13 +45,33 @@ def std_of(estimates, log_depth, query_frame=(0, 10, 29)):
 @given(st.integers(2, 20), st.integers(0, 100))
 def test_the_way_to_a_frame_is_the_sum_of_what_lies_between(frames, seed):
     generator = np.random.default_rng(seed)
-    value = generator.random((frames, 4))
+    value = generator.random((frames, 4, 3))
     query = generator.integers(0, frames, 4)
-    found = _on_the_way(value, query)
+    totals = running_totals(value)
+    features = path_features(totals, QueryTotals.of(totals, query))
     for n, q in enumerate(query):
         for t in range(frames):
             between = value[q + 1 : t + 1, n] if t >= q else value[t:q, n]
-            np.testing.assert_allclose(found[t, n], between.sum(), atol=1e-12)
+            sums, away = between.sum(axis=0), max(1, abs(t - q))
+            np.testing.assert_allclose(np.exp(features[t, n, 0]), sums[0] + 1e-4, atol=1e-9)
+            np.testing.assert_allclose(features[t, n, 3], sums[2] / away, atol=1e-9)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(4, 40), st.integers(1, 20), st.integers(0, 100))
+def test_standard_deviations_block_by_block_are_those_of_the_whole(frames, block, seed):
+    generator = np.random.default_rng(seed)
+    value = generator.random((frames, 3, 3))
+    query = generator.integers(0, frames, 3)
+    whole = running_totals(value)
+    queries = QueryTotals.of(whole, query)
+    expected = std_from_totals(whole, queries, Calibration())
+    before, found = None, []
+    for first in range(0, frames, block):
+        totals = running_totals(value[first : first + block], before)
+        before = totals[-1]
+        found.append(std_from_totals(totals, queries, Calibration(), first))
+    np.testing.assert_array_equal(np.concatenate(found), expected)
 
 
 def test_nothing_is_unsure_in_the_query_frame_and_more_is_the_further_away():

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -25,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinedepth.errors import KinedepthError
-from kinedepth.exporting.atomic import atomic_path
+from kinedepth.exporting.atomic import atomic_path, sync_file
 
 _MANIFEST = "manifest.json"
 _FORMAT = 1
@@ -135,14 +134,14 @@ class DepthStore:
         name = f"depth-{first:06d}.npy"
         with atomic_path(self.folder / name) as temporary:
             np.save(temporary, np.ascontiguousarray(depth, dtype=np.float32))
-            _to_disk(temporary)
+            sync_file(temporary)
         earlier, self._state_name = self._state_name, None
         if state is not None:
             self._state_name = f"state-{done:06d}.npz"
             with atomic_path(self.folder / self._state_name) as temporary:
                 arrays: dict[str, Any] = dict(state)
                 np.savez(temporary, **arrays)
-                _to_disk(temporary)
+                sync_file(temporary)
         chunk = {"file": name, "frames": len(depth), "seconds": seconds}
         self._chunks.append(chunk)
         self._write_manifest()
@@ -196,10 +195,4 @@ class DepthStore:
         }
         with atomic_path(self.folder / _MANIFEST) as temporary:
             temporary.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-            _to_disk(temporary)
-
-
-def _to_disk(path: Path) -> None:
-    """Wait until the file is on the disk: a full one may be noticed only then."""
-    with open(path, "rb+") as file:
-        os.fsync(file.fileno())
+            sync_file(temporary)

@@ -93,5 +93,15 @@ def disk_is_full(error: BaseException) -> bool:
     return getattr(error, "errno", None) in _NO_SPACE or "No space left on device" in str(error)
 
 
+def sync_file(path: Path) -> None:
+    """Wait until the file is on the disk: a full one may be noticed only then.
+
+    Raises:
+        OSError: if it cannot get there.
+    """
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
+
+
 def _temporary(target: Path) -> Path:
     return target.with_name(f".tmp-{target.name}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -40,7 +40,6 @@ def estimate_windows(
     support: Mapping[Window, Tracks],
     size: tuple[int, int],
     iterations: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
 ) -> list[WindowEstimate]:
     """What the network says of the query tracks in each window of ``support``, in its order.
 
@@ -50,44 +49,84 @@ def estimate_windows(
         support: for each window its supporting tracks, ``T`` being the window's length.
         size: width and height of the frames in pixels.
         iterations: K; the configuration's by default.
-        progress: called with windows done and windows in all.
+    """
+    windows = list(support)
+    counts = [len(support[window]) for window in windows]
+    device = next(network.parameters()).device
+    results: dict[int, WindowEstimate] = {}
+    for batch in plan_batches(counts, len(queries), device):
+        inside = [windows[index] for index in batch]
+        found = estimate_batch(
+            network,
+            inside,
+            [queries.at(window.frames) for window in inside],
+            [support[window] for window in inside],
+            size,
+            iterations,
+        )
+        results.update(zip(batch, found, strict=True))
+    return [results[index] for index in range(len(windows))]
+
+
+def plan_batches(support: Sequence[int], queries: int, device: torch.device) -> list[list[int]]:
+    """Windows, by index, that go through the network together.
+
+    Those with the same number of supporting tracks, as many as fit at once.
+
+    Args:
+        support: of each window how many supporting tracks it has.
+        queries: how many query tracks there are.
+        device: that the network runs on.
+    """
+    most = _TRACKS_AT_ONCE.get(device.type, _TRACKS_AT_ONCE_ELSEWHERE)
+    by_count: dict[int, list[int]] = {}
+    for window, count in enumerate(support):
+        by_count.setdefault(count, []).append(window)
+    batches = []
+    for count, windows in by_count.items():
+        size = max(1, most // (count + queries))
+        batches += [windows[first : first + size] for first in range(0, len(windows), size)]
+    return batches
+
+
+def estimate_batch(
+    network: Seurat,
+    windows: Sequence[Window],
+    queries: Sequence[Tracks],
+    support: Sequence[Tracks],
+    size: tuple[int, int],
+    iterations: int | None = None,
+) -> list[WindowEstimate]:
+    """What the network says of the query tracks in some windows of one length.
+
+    Args:
+        network: on the device to run on.
+        windows: where.
+        queries: the query tracks in each window, ``T`` being the window's length.
+        support: its supporting tracks, as many in each.
+        size: width and height of the frames in pixels.
+        iterations: K; the configuration's by default.
     """
     device = next(network.parameters()).device
-    # Results are laid out before the first batch: small arrays that stay, allocated between
-    # large ones that go, would keep the allocator from giving memory back.
-    results = {window: _blank(queries, window) for window in support}
-    most = _TRACKS_AT_ONCE.get(device.type, _TRACKS_AT_ONCE_ELSEWHERE)
-    done = 0
-    for batch in _batches(support, len(queries), most):
-        inputs = [queries.at(window.frames) for window in batch]
-        around = [support[window] for window in batch]
-        with torch.inference_mode():
-            estimate = look(
-                network,
-                to_tracklets(inputs, size, device),
-                to_tracklets(around, size, device),
-                iterations,
-            )
-        for index, window in enumerate(batch):
-            results[window].log_ratio[:] = estimate.log_ratio[index].cpu().numpy()
-            scale = estimate.log_scale[index].exp().cpu().numpy()
-            unseen = ~results[window].visible.any(axis=0)
-            elapsed = np.linspace(0, 1, window.length)[:, None]
-            results[window].scale[:] = scale + elapsed * (
-                _UNKNOWN * _loneliness(around[index])[:, None] + _UNSEEN * unseen
-            )
-        done += len(batch)
-        if progress:
-            progress(done, len(support))
-    return list(results.values())
-
-
-def _blank(queries: Tracks, window: Window) -> WindowEstimate:
-    """Room for one window's estimate."""
-    visible = queries.visible[list(window.frames)]
-    return WindowEstimate(
-        window, np.zeros(visible.shape, np.float32), np.zeros(visible.shape, np.float32), visible
-    )
+    with torch.inference_mode():
+        estimate = look(
+            network,
+            to_tracklets(queries, size, device),
+            to_tracklets(support, size, device),
+            iterations,
+        )
+    results = []
+    for index, window in enumerate(windows):
+        log_ratio = estimate.log_ratio[index].cpu().numpy()
+        scale = estimate.log_scale[index].exp().cpu().numpy()
+        unseen = ~queries[index].visible.any(axis=0)
+        elapsed = np.linspace(0, 1, window.length)[:, None]
+        scale = scale + elapsed * (
+            _UNKNOWN * _loneliness(support[index])[:, None] + _UNSEEN * unseen
+        )
+        visible = queries[index].visible
+        results.append(WindowEstimate(window, log_ratio, scale.astype(np.float32), visible))
+    return results
 
 
 def _loneliness(support: Tracks) -> NDArray[np.float64]:
@@ -98,19 +137,6 @@ def _loneliness(support: Tracks) -> NDArray[np.float64]:
     """
     others = support.visible.sum(axis=1) - 1  # The point itself may be one of them.
     return np.clip(1 - others / _ENOUGH_SUPPORT, 0, 1) ** 2
-
-
-def _batches(
-    support: Mapping[Window, Tracks], queries: int, most: int
-) -> Iterator[Sequence[Window]]:
-    """Windows with the same number of supporting tracks, as many as fit at once."""
-    by_count: dict[int, list[Window]] = {}
-    for window, tracks in support.items():
-        by_count.setdefault(len(tracks), []).append(window)
-    for count, windows in by_count.items():
-        size = max(1, most // (count + queries))
-        for first in range(0, len(windows), size):
-            yield windows[first : first + size]
 
 
 def to_tracklets(

@@ -40,9 +40,13 @@ class Calibration:
     hidden: float = 0.5
 
     def log_std(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Log standard deviation ``(...)`` for :func:`path_features` ``(..., 4)``."""
+        """Log standard deviation ``(...)`` for :func:`doubt_features` ``(..., 4)``."""
         weights = np.array([self.path, self.disagreement, self.distance, self.hidden])
         return self.offset + features @ weights
+
+    def std(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Standard deviation ``(...)`` for :func:`doubt_features` ``(..., 4)``, 2 at most."""
+        return np.minimum(np.exp(self.log_std(features)), _MOST)
 
 
 def log_ratio_std(
@@ -59,44 +63,122 @@ def log_ratio_std(
         query_frame: ``(N,)``, where each track's ratio is 1.
         calibration: of the model that made the estimates.
     """
-    features = path_features(estimates, joined, query_frame)
-    std = np.minimum(np.exp(calibration.log_std(features)), _MOST)
-    std[query_frame, np.arange(std.shape[1])] = 0
+    totals = running_totals(squared_doubts(estimates, joined))
+    return std_from_totals(totals, QueryTotals.of(totals, query_frame), calibration)
+
+
+def std_from_totals(
+    totals: NDArray[np.float64], queries: QueryTotals, calibration: Calibration, first: int = 0
+) -> NDArray[np.float32]:
+    """Standard deviation ``(B, N)`` in B frames from ``first`` on.
+
+    Args:
+        totals: ``(B + 1, N, 3)``, :func:`running_totals` up to each of these frames.
+        queries: the same at each track's query frame.
+        calibration: of the model that made the estimates.
+        first: the frame that the totals begin with.
+    """
+    std = calibration.std(path_features(totals, queries, first))
+    frames = first + np.arange(len(std))
+    std[frames[:, None] == queries.frame] = 0
     return std.astype(np.float32)
 
 
-def path_features(
-    estimates: Sequence[WindowEstimate],
-    joined: NDArray[np.floating],
-    query_frame: NDArray[np.int64],
+@dataclass(frozen=True)
+class QueryTotals:
+    """Running totals where each track begins.
+
+    Attributes:
+        frame: ``(N,)`` the query frames.
+        before: ``(N, 3)`` totals over the frames before it.
+        after: ``(N, 3)`` totals with it.
+    """
+
+    frame: NDArray[np.int64]
+    before: NDArray[np.float64]
+    after: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, totals: NDArray[np.float64], query_frame: NDArray[np.int64]) -> QueryTotals:
+        """Read from the totals ``(T + 1, N, 3)`` of a whole video."""
+        column = np.arange(len(query_frame))
+        return cls(query_frame, totals[query_frame, column], totals[query_frame + 1, column])
+
+
+def running_totals(
+    doubts: NDArray[np.float64], before: NDArray[np.float64] | None = None
 ) -> NDArray[np.float64]:
-    """What is known of the way from each query frame to each frame, ``(T, N, 4)``.
+    """Sums ``(B + 1, N, 3)`` of ``doubts (B, N, 3)`` over all frames before each.
+
+    Args:
+        doubts: :func:`squared_doubts` of some frames.
+        before: ``(N, 3)`` totals over the frames before these; None for none.
+    """
+    start = np.zeros_like(doubts[0]) if before is None else before
+    return np.concatenate([start[None], doubts]).cumsum(axis=0)
+
+
+def path_features(
+    totals: NDArray[np.float64], queries: QueryTotals, first: int = 0
+) -> NDArray[np.float64]:
+    """:func:`doubt_features` of the way from each query frame to each frame, ``(B, N, 4)``.
+
+    The way are the frames after the query frame up to the frame itself or, before the query
+    frame, from the frame to the one before the query.
+
+    Args: as of :func:`std_from_totals`.
+    """
+    frames = first + np.arange(len(totals) - 1)[:, None]
+    later = (frames >= queries.frame)[..., None]
+    way = np.where(later, totals[1:] - queries.after, queries.before - totals[:-1])
+    scale, squares, hidden = np.moveaxis(way, -1, 0)
+    return doubt_features(scale, squares, hidden, np.abs(frames - queries.frame))
+
+
+def doubt_features(
+    scale: NDArray[np.float64],
+    squares: NDArray[np.float64],
+    hidden: NDArray[np.float64],
+    away: NDArray[np.integer],
+) -> NDArray[np.float64]:
+    """What the standard deviation is read from, ``(..., 4)``.
 
     Log of the summed scales; log of the root mean square disagreement; log(1 + frames); and the
     share of frames in which the tracker lost the point.
+
+    Args:
+        scale, squares, hidden: ``(...)``, error scales, squared disagreements and hidden frames,
+            summed over a way.
+        away: ``(...)``, its frames.
     """
-    scale, disagreement, hidden = _per_frame(estimates, joined)
-    frames = len(scale)
-    away = np.abs(np.arange(frames)[:, None] - query_frame)
     count = np.maximum(away, 1)
     return np.stack(
         [
-            np.log(_on_the_way(scale, query_frame) + _LEAST),
-            0.5 * np.log(_on_the_way(disagreement**2, query_frame) / count + _LEAST**2),
+            np.log(scale + _LEAST),
+            0.5 * np.log(squares / count + _LEAST**2),
             np.log1p(away),
-            _on_the_way(hidden, query_frame) / count,
+            hidden / count,
         ],
         axis=-1,
     )
 
 
-def _per_frame(
+def squared_doubts(
+    estimates: Sequence[WindowEstimate], joined: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """:func:`doubts` as they add up along a way, ``(T, N, 3)``: the disagreement squared."""
+    scale, disagreement, hidden = doubts(estimates, joined)
+    return np.stack([scale, disagreement**2, hidden], axis=-1)
+
+
+def doubts(
     estimates: Sequence[WindowEstimate], joined: NDArray[np.floating]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Of each frame ``(T, N)``: error scale that it adds, disagreement of windows, hidden or not.
 
     A window's scale grows with the distance to its first frame; what one frame adds is the
-    scale at the window's end over its length. The surest window around a frame counts.
+    scale at the window's end over its length. The surest window around a frame counts; where
+    there is none, the scale is infinite. Windows disagree with what they were joined to.
     """
     rate = np.full(joined.shape, np.inf)
     squares = np.zeros(joined.shape)
@@ -104,27 +186,16 @@ def _per_frame(
     seen = np.zeros(joined.shape)
     for estimate in estimates:
         window = estimate.window
+        known = np.True_ if estimate.known is None else estimate.known
         inside = slice(window.start, window.frames[-1] + 1)
         span = max(1, window.frames[-1] - window.start)
-        rate[inside] = np.minimum(rate[inside], estimate.scale[-1] / span)
+        added = np.where(known, estimate.scale[-1] / span, np.inf)
+        rate[inside] = np.minimum(rate[inside], added)
         frames = list(window.frames)
         difference = estimate.log_ratio - joined[frames]
         difference = difference - np.median(difference, axis=0)
-        squares[frames] += difference**2
-        count[frames] += 1
-        seen[frames] += estimate.visible
-    known = np.maximum(count, 1)
-    return rate, np.sqrt(squares / known), 1.0 - seen / known
-
-
-def _on_the_way(value: NDArray[np.float64], query_frame: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Sum of ``value (T, N)`` over the frames after the query frame up to each frame, ``(T, N)``.
-
-    Before the query frame, over the frames from there on up to the one before it.
-    """
-    total = np.concatenate([np.zeros_like(value[:1]), value.cumsum(axis=0)])
-    at_query = np.arange(value.shape[1])
-    after = total[1:] - total[query_frame + 1, at_query]
-    before = total[query_frame, at_query] - total[:-1]
-    later = np.arange(len(value))[:, None] >= query_frame
-    return np.where(later, after, before)
+        squares[frames] += known * difference**2
+        count[frames] += known
+        seen[frames] += known & estimate.visible
+    told = np.maximum(count, 1)
+    return rate, np.sqrt(squares / told), 1.0 - seen / told

@@ -3,12 +3,13 @@
 A *follower* knows how to carry points from one frame to the next one it is shown. Everything
 else that tracking asks for is here, once for all embedded trackers: points that start in
 different frames, windows that report every fourth frame, the pass backwards in time, images
-brought to working size, and memory that does not grow with the length of the video.
+brought to working size, memory that does not grow with the length of the video, and going on
+where an earlier run was stopped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinedepth.errors import KinedepthError
-from kinedepth.tracking.base import Progress, TrackingJob
+from kinedepth.tracking.base import FramePart, Progress, TrackingJob
 from kinedepth.tracks import Tracks
 from kinedepth.video import Video
 
@@ -54,60 +55,188 @@ class Follower(Protocol):
         """``(N,)`` whether each point is seen in the frame shown last."""
         ...
 
+    def state(self) -> dict[str, NDArray]:
+        """All that decides on how the points go on from here; plain arrays by name."""
+        ...
+
+    def restore(self, state: Mapping[str, NDArray]) -> None:
+        """Become what a follower was that gave this ``state``."""
+        ...
+
 
 MakeFollower = Callable[[int, int], Follower]
 """Makes a follower for working images of (width, height)."""
 
 
+class Passes:
+    """The passes over a video that serve some jobs, frame by frame.
+
+    All points are carried together: first one pass forwards from the earliest query, then,
+    only where a query lies behind its job's first frame, one pass backwards. A pass decodes
+    the frames it needs as a stream and holds nothing but the follower's own memory.
+
+    Args:
+        video: the frames.
+        jobs: the points; only read, job by job, so that they may be made as they are asked for.
+        make_follower: makes what carries the points.
+        state: what :meth:`state` gave in an earlier run with the same video and jobs.
+
+    Raises:
+        KinedepthError: a query lies outside the frame, or in a frame its job does not report.
+    """
+
+    def __init__(
+        self,
+        video: Video,
+        jobs: Sequence[TrackingJob],
+        make_follower: MakeFollower,
+        state: Mapping[str, NDArray] | None = None,
+    ) -> None:
+        _check(video, jobs)
+        self._video, self._jobs, self._make_follower = video, jobs, make_follower
+        self._passes = [_Pass(jobs, 1)]
+        if any(job.queries.frame.max() > job.frames[0] for job in jobs):
+            self._passes.append(_Pass(jobs, -1))
+        self.frames_in_all = sum(len(each.frames) for each in self._passes)
+        self.frames_done = 0 if state is None else int(state["frames_done"])
+        self._low = np.array([-0.5 * video.width, -0.5 * video.height])
+        self._high = np.array([1.5 * video.width, 1.5 * video.height])
+        self._size = working_size(video.width, video.height)
+        self._scale = np.array(self._size) / [video.width, video.height]
+        self._active = _Active.none()
+        self._follower = make_follower(*self._size)
+        if state is not None:
+            self._active = _Active(state["job"], state["column"], state["end"])
+            prefix = "follower."
+            own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+            self._follower.restore(own)
+
+    def __iter__(self) -> Iterator[list[FramePart]]:
+        """Where the jobs' points are, a list for each frame of each pass that is to come."""
+        skipped = self.frames_done
+        for each in self._passes:
+            frames = each.frames[min(skipped, len(each.frames)) :]
+            if len(frames) == len(each.frames):  # The pass begins; points of another are gone.
+                self._follower, self._active = self._make_follower(*self._size), _Active.none()
+            skipped -= len(each.frames) - len(frames)
+            for frame, image in _images(self._video, frames):
+                parts = self._advance(each, frame, shrink(image, *self._size))
+                self.frames_done += 1
+                yield parts
+
+    def state(self) -> dict[str, NDArray]:
+        """What is needed to go on after the frame given last, as plain arrays."""
+        return {
+            "frames_done": np.array(self.frames_done),
+            "job": self._active.job,
+            "column": self._active.column,
+            "end": self._active.end,
+            **{f"follower.{name}": value for name, value in self._follower.state().items()},
+        }
+
+    def _advance(self, each: _Pass, frame: int, image: NDArray[np.uint8]) -> list[FramePart]:
+        """One frame: points are carried into it, those of its queries begin, others end."""
+        follower = self._follower
+        follower.advance(image)
+        seeds = np.zeros((0, 2), np.float32)
+        if frame in each.starts:
+            new, seeds = each.seeded(self._jobs, frame)
+            follower.seed(seeds.astype(np.float64) * self._scale - 0.5)
+            self._active = self._active.joined(new)
+        xy = (follower.positions() + 0.5) / self._scale
+        places: NDArray[np.float32] = np.clip(xy, self._low, self._high).astype(np.float32)
+        visible = follower.visible().copy()
+        places[len(xy) - len(seeds) :] = seeds  # Exactly; scaling there and back rounds.
+        visible[len(xy) - len(seeds) :] = True
+
+        active, parts = self._active, []
+        for index in np.unique(active.job):
+            mine = np.flatnonzero(active.job == index)
+            reported = self._jobs[index].frames
+            ends = each.closes(self._jobs, int(index), frame)
+            if frame in reported:
+                row = reported.index(frame)
+                part = (active.column[mine], places[mine], visible[mine])
+                parts.append(FramePart(int(index), row, *part, complete=ends))
+        staying = active.end != frame
+        if not staying.all():
+            follower.keep(staying)
+            self._active = active.chosen(staying)
+        return parts
+
+
 @dataclass(frozen=True)
-class _Points:
-    """The points of all jobs in one pass, stacked."""
+class _Active:
+    """Which points the follower carries, in its order."""
 
     job: NDArray[np.int64]  # (N,) which job each belongs to
     column: NDArray[np.int64]  # (N,) which query of that job
-    start: NDArray[np.int64]  # (N,) frame of the query
     end: NDArray[np.int64]  # (N,) last frame of the pass that the job asks for
-    xy: NDArray[np.float64]  # (N, 2) pixels of the original frame
+
+    @classmethod
+    def none(cls) -> _Active:
+        return cls(*(np.zeros(0, np.int64) for _ in range(3)))
+
+    def joined(self, other: _Active) -> _Active:
+        return _Active(
+            np.concatenate([self.job, other.job]),
+            np.concatenate([self.column, other.column]),
+            np.concatenate([self.end, other.end]),
+        )
+
+    def chosen(self, mask: NDArray[np.bool_]) -> _Active:
+        return _Active(self.job[mask], self.column[mask], self.end[mask])
 
 
-class _Results:
-    """The tracks of jobs under way: taken into memory on first use, released when complete."""
+class _Pass:
+    """One pass over the video: its frames in order, and which jobs have queries in which.
 
-    def __init__(self, jobs: Sequence[TrackingJob], size: tuple[int, int]) -> None:
-        self._jobs = jobs
-        self._low = np.array([-0.5 * size[0], -0.5 * size[1]])
-        self._high = np.array([1.5 * size[0], 1.5 * size[1]])
-        self._arrays: dict[int, tuple[NDArray[np.float32], NDArray[np.bool_]]] = {}
+    Attributes:
+        direction: 1 forwards, -1 backwards in time.
+        starts: for each frame with queries the jobs that they belong to, ascending.
+        frames: those that it visits.
+    """
 
-    def record(
-        self,
-        job: int,
-        frame: int,
-        column: NDArray[np.int64],
-        xy: NDArray[np.float64],
-        visible: NDArray[np.bool_],
-    ) -> None:
-        """Note where points of a job are in ``frame``, if the job reports that frame."""
-        frames = self._jobs[job].frames
-        if frame not in frames:
-            return
-        if job not in self._arrays:
-            shape = (len(frames), len(self._jobs[job].queries))
-            self._arrays[job] = (np.zeros((*shape, 2), np.float32), np.zeros(shape, bool))
-        positions, seen = self._arrays[job]
-        row = frames.index(frame)
-        positions[row, column] = np.clip(xy, self._low, self._high)
-        seen[row, column] = visible
+    def __init__(self, jobs: Sequence[TrackingJob], direction: int) -> None:
+        self.direction = direction
+        self.starts: dict[int, list[int]] = {}
+        ends = []
+        for index, job in enumerate(jobs):
+            goal = self._goal(job)
+            here = [int(f) for f in np.unique(job.queries.frame) if self._wants(goal, int(f))]
+            for frame in here:
+                self.starts.setdefault(frame, []).append(index)
+            ends += [goal] if here else []
+        visited = [*self.starts, *ends]
+        first, last = (min(visited), max(visited))[::direction]
+        self.frames = range(first, last + direction, direction)
 
-    def complete(self, job: int) -> Tracks:
-        """Hand a finished job's tracks over."""
-        xy, visible = self._arrays.pop(job)
-        queries, frames = self._jobs[job].queries, self._jobs[job].frames
-        row = (queries.frame - frames.start) // frames.step
-        column = np.arange(len(queries))
-        xy[row, column] = queries.xy
-        visible[row, column] = True
-        return Tracks(xy, visible, row)
+    def seeded(
+        self, jobs: Sequence[TrackingJob], frame: int
+    ) -> tuple[_Active, NDArray[np.float32]]:
+        """The points that begin in ``frame``, and their pixels ``(M, 2)``."""
+        new, xy = _Active.none(), [np.zeros((0, 2), np.float32)]
+        for index in self.starts[frame]:
+            job = jobs[index]
+            column = np.flatnonzero(job.queries.frame == frame)
+            goal = np.full(len(column), self._goal(job))
+            new = new.joined(_Active(np.full(len(column), index), column, goal))
+            xy.append(job.queries.xy[column])
+        return new, np.concatenate(xy)
+
+    def closes(self, jobs: Sequence[TrackingJob], index: int, frame: int) -> bool:
+        """Whether a job has all its rows once this pass is through with ``frame``."""
+        job = jobs[index]
+        if frame != self._goal(job):
+            return False
+        return self.direction < 0 or job.queries.frame.max() == job.frames[0]
+
+    def _goal(self, job: TrackingJob) -> int:
+        return job.frames[-1] if self.direction > 0 else job.frames[0]
+
+    def _wants(self, goal: int, frame: int) -> bool:
+        # A point seeded in the goal frame itself only needs the forward pass to record it.
+        return self.direction > 0 or goal < frame
 
 
 def follow(
@@ -118,29 +247,27 @@ def follow(
 ) -> Iterator[tuple[int, Tracks]]:
     """Track every job's points through its frames; yield each job as soon as it is complete.
 
-    All points are carried together: first one pass forwards from the earliest query, then,
-    only where a query lies behind its job's first frame, one pass backwards. A pass decodes
-    the frames it needs as a stream and holds nothing but the follower's own memory.
-
     Raises:
-        KinedepthError: a query lies outside the frame, or in a frame its job does not report.
+        KinedepthError: as :class:`Passes`.
     """
-    _check(video, jobs)
-    backward_jobs = {i for i, job in enumerate(jobs) if job.queries.frame.max() > job.frames[0]}
-    passes = [(_stack(jobs, direction=1), 1)]
-    if backward_jobs:
-        passes.append((_stack(jobs, direction=-1), -1))
-    in_all = sum(_span(points) for points, _ in passes)
-    results = _Results(jobs, (video.width, video.height))
-    done = 0
-    for points, direction in passes:
-        for finished in _run(video, points, direction, make_follower, results):
-            done += 1
-            if progress is not None:
-                progress(done, in_all)
-            for job in finished:
-                if direction < 0 or job not in backward_jobs:
-                    yield job, results.complete(job)
+    passes = Passes(video, jobs, make_follower)
+    # Taken into memory on first use, released when complete.
+    under_way: dict[int, tuple[NDArray[np.float32], NDArray[np.bool_]]] = {}
+    for parts in passes:
+        if progress is not None:
+            progress(passes.frames_done, passes.frames_in_all)
+        for part in parts:
+            queries, frames = jobs[part.job].queries, jobs[part.job].frames
+            if part.job not in under_way:
+                shape = (len(frames), len(queries))
+                under_way[part.job] = (np.zeros((*shape, 2), np.float32), np.zeros(shape, bool))
+            xy, visible = under_way[part.job]
+            xy[part.row, part.columns] = part.xy
+            visible[part.row, part.columns] = part.visible
+            if part.complete:
+                del under_way[part.job]
+                start = (queries.frame - frames.start) // frames.step
+                yield part.job, Tracks(xy, visible, start)
 
 
 def _check(video: Video, jobs: Sequence[TrackingJob]) -> None:
@@ -160,78 +287,17 @@ def _check(video: Video, jobs: Sequence[TrackingJob]) -> None:
             )
 
 
-def _stack(jobs: Sequence[TrackingJob], direction: int) -> _Points:
-    """All points that a pass in ``direction`` has to carry, in the order they start."""
-    job, column, start, end, xy = [], [], [], [], []
-    for index, each in enumerate(jobs):
-        goal = each.frames[-1] if direction > 0 else each.frames[0]
-        # A point seeded in the goal frame itself only needs the forward pass to record it.
-        chosen = np.flatnonzero(direction * (goal - each.queries.frame) >= (direction < 0))
-        job.append(np.full(len(chosen), index))
-        column.append(chosen)
-        start.append(each.queries.frame[chosen])
-        end.append(np.full(len(chosen), goal))
-        xy.append(each.queries.xy[chosen].astype(np.float64))
-    starts = np.concatenate(start)
-    order = np.argsort(direction * starts, kind="stable")
-    return _Points(
-        np.concatenate(job)[order],
-        np.concatenate(column)[order],
-        starts[order],
-        np.concatenate(end)[order],
-        np.concatenate(xy)[order],
-    )
-
-
-def _span(points: _Points) -> int:
-    """How many frames a pass visits."""
-    ends = np.concatenate([points.start, points.end])
-    return int(ends.max() - ends.min()) + 1
-
-
-def _run(
-    video: Video,
-    points: _Points,
-    direction: int,
-    make_follower: MakeFollower,
-    results: _Results,
-) -> Iterator[list[int]]:
-    """One pass; yields, frame by frame, the jobs that are through with it."""
-    width, height = working_size(video.width, video.height)
-    scale = np.array([width / video.width, height / video.height])
-    follower = make_follower(width, height)
-    active = np.zeros(0, np.int64)  # indices into points, in the follower's order
-    last = {int(j): int(e) for j, e in zip(points.job, points.end, strict=True)}
-    first_frame = int(points.start.min() if direction > 0 else points.start.max())
-    last_frame = int(points.end.max() if direction > 0 else points.end.min())
-    for frame, image in _frames(video, first_frame, last_frame, direction):
-        follower.advance(shrink(image, width, height))
-        new = np.flatnonzero(points.start == frame)
-        if len(new):
-            follower.seed(points.xy[new] * scale - 0.5)
-            active = np.concatenate([active, new])
-        xy = (follower.positions() + 0.5) / scale
-        visible = follower.visible()
-        for job in np.unique(points.job[active]):
-            mine = np.flatnonzero(points.job[active] == job)
-            results.record(int(job), frame, points.column[active[mine]], xy[mine], visible[mine])
-        staying = points.end[active] != frame
-        if not staying.all():
-            follower.keep(staying)
-            active = active[staying]
-        yield [job for job, end in last.items() if end == frame]
-
-
-def _frames(
-    video: Video, first: int, last: int, direction: int
-) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """Frames ``first`` to ``last``, both included, one by one in either direction of time."""
-    if direction > 0:
-        for start, block in video.blocks(BLOCK, first, last + 1):
+def _images(video: Video, frames: range) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """The frames at ``frames``, neighbours in either direction of time, one by one."""
+    if not frames:
+        return
+    if frames.step > 0:
+        for start, block in video.blocks(BLOCK, frames.start, frames.stop):
             for offset, image in enumerate(block):
                 yield start + offset, image
         return
-    for stop in range(first + 1, last, -BLOCK):
+    last = frames[-1]
+    for stop in range(frames.start + 1, last, -BLOCK):
         start = max(stop - BLOCK, last)
         images = np.concatenate([block for _, block in video.blocks(BLOCK, start, stop)])
         for offset in range(len(images) - 1, -1, -1):

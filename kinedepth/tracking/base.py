@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from kinedepth.tracks import Queries, Tracks
 from kinedepth.video import Video
@@ -28,6 +31,47 @@ class TrackingJob:
     frames: range
 
 
+@dataclass(frozen=True)
+class FramePart:
+    """Where points of one job are in one frame that it reports.
+
+    Attributes:
+        job: index of the job.
+        row: index of the frame in the job's frames.
+        columns: ``(M,)`` which of the job's queries.
+        xy: ``(M, 2)`` float32 pixels.
+        visible: ``(M,)`` bool.
+        complete: the job has nothing more to come.
+    """
+
+    job: int
+    row: int
+    columns: NDArray[np.int64]
+    xy: NDArray[np.float32]
+    visible: NDArray[np.bool_]
+    complete: bool
+
+
+class TrackingPasses(Protocol):
+    """Jobs on their way through a video, handed out frame by frame.
+
+    Attributes:
+        frames_done: frames handed out, those of an earlier run included.
+        frames_in_all: frames to hand out; one that is visited twice counts twice.
+    """
+
+    frames_done: int
+    frames_in_all: int
+
+    def __iter__(self) -> Iterator[list[FramePart]]:
+        """The parts of each frame that is to come; no row of a job is given twice whole."""
+        ...
+
+    def state(self) -> dict[str, NDArray]:
+        """What is needed to go on after the frame given last, as plain arrays."""
+        ...
+
+
 class Tracker(Protocol):
     """Pixels to 2D tracks.
 
@@ -47,5 +91,23 @@ class Tracker(Protocol):
 
         A job's tracks have ``T = len(job.frames)``; ``query_frame`` counts along ``job.frames``.
         All jobs are handed over together so that work between frames is done once for all.
+        """
+        ...
+
+
+class StreamingTracker(Tracker, Protocol):
+    """A tracker whose long jobs need not lie in memory, and which goes on where it was stopped."""
+
+    def passes(
+        self,
+        video: Video,
+        jobs: Sequence[TrackingJob],
+        state: Mapping[str, NDArray] | None = None,
+    ) -> TrackingPasses:
+        """The same jobs as :meth:`track`, handed out frame by frame.
+
+        Args:
+            video, jobs: as of :meth:`track`.
+            state: what :meth:`TrackingPasses.state` gave before the run was stopped.
         """
         ...

@@ -5,14 +5,14 @@ Both chain from frame to frame and never look further back: what they lose, they
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from kinedepth.tracking._dense_flow import DenseFlow
-from kinedepth.tracking._passes import follow
+from kinedepth.tracking._passes import Passes, follow
 from kinedepth.tracking.base import Progress, TrackingJob
 from kinedepth.tracks import Tracks
 from kinedepth.video import Video
@@ -67,6 +67,15 @@ class _ChainingFollower:
         """``(N,)``."""
         return self._visible
 
+    def state(self) -> dict[str, NDArray]:
+        """The newest frame and what is known in it."""
+        assert self._grey is not None, "asked before a frame was shown"
+        return {"grey": self._grey, "xy": self._xy, "visible": self._visible}
+
+    def restore(self, state: Mapping[str, NDArray]) -> None:
+        """Become what a follower was that gave this ``state``."""
+        self._grey, self._xy, self._visible = (state[n] for n in ("grey", "xy", "visible"))
+
 
 class _LucasKanadeFollower(_ChainingFollower):
     def _carry(
@@ -107,6 +116,15 @@ class LucasKanadeTracker:
         """As :class:`kinedepth.tracking.base.Tracker` asks."""
         return follow(video, jobs, _LucasKanadeFollower, progress)
 
+    def passes(
+        self,
+        video: Video,
+        jobs: Sequence[TrackingJob],
+        state: Mapping[str, NDArray] | None = None,
+    ) -> Passes:
+        """As :class:`kinedepth.tracking.base.StreamingTracker` asks."""
+        return Passes(video, jobs, _LucasKanadeFollower, state)
+
 
 class ChainedFlowTracker:
     """Dense flow followed from each frame to the next; hidden once the way back disagrees."""
@@ -118,3 +136,12 @@ class ChainedFlowTracker:
     ) -> Iterator[tuple[int, Tracks]]:
         """As :class:`kinedepth.tracking.base.Tracker` asks."""
         return follow(video, jobs, _FlowChainFollower, progress)
+
+    def passes(
+        self,
+        video: Video,
+        jobs: Sequence[TrackingJob],
+        state: Mapping[str, NDArray] | None = None,
+    ) -> Passes:
+        """As :class:`kinedepth.tracking.base.StreamingTracker` asks."""
+        return Passes(video, jobs, _FlowChainFollower, state)

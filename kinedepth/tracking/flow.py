@@ -8,8 +8,8 @@ the look of the point do, and alignment with the seed's patch takes the drift ou
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import partial
 
 import cv2
@@ -20,7 +20,7 @@ from kinedepth.tracking._alignment import Templates, align
 from kinedepth.tracking._chaining import Proposals, Snapshot
 from kinedepth.tracking._contrast import raise_contrast
 from kinedepth.tracking._dense_flow import DenseFlow
-from kinedepth.tracking._passes import follow
+from kinedepth.tracking._passes import Passes, follow
 from kinedepth.tracking._patches import cut, dissimilarity
 from kinedepth.tracking._sampling import bilinear
 from kinedepth.tracking.base import Progress, TrackingJob
@@ -249,6 +249,31 @@ class FlowFollower:
         """``(N,)`` in the newest frame."""
         return self._snapshots[-1].visible
 
+    def state(self) -> dict[str, NDArray]:
+        """Frames and snapshots as far back as the longest interval reaches, and the templates.
+
+        The newest image itself is left out: it serves seeds, which are in it by now.
+        """
+        state: dict[str, NDArray] = {"last_colour": self._last_colour}
+        state["greys"] = np.array(self._greys, np.uint8)
+        for name in _names_of(Snapshot):
+            state[f"snapshot.{name}"] = np.array([getattr(s, name) for s in self._snapshots])
+        for name in _names_of(Templates):
+            state[f"template.{name}"] = getattr(self._templates, name)
+        return state
+
+    def restore(self, state: Mapping[str, NDArray]) -> None:
+        """Become what a follower was that gave this ``state``."""
+        self._greys = list(state["greys"])
+        self._last_colour = state["last_colour"]
+        columns = [state[f"snapshot.{name}"] for name in _names_of(Snapshot)]
+        self._snapshots = [Snapshot(*values) for values in zip(*columns, strict=True)]
+        self._templates = Templates(*(state[f"template.{n}"] for n in _names_of(Templates)))
+
+
+def _names_of(kind: type[Snapshot] | type[Templates]) -> list[str]:
+    return [field.name for field in fields(kind)]
+
 
 class FlowTracker:
     """Dense flow over several intervals, chained; no weights, no randomness."""
@@ -263,3 +288,12 @@ class FlowTracker:
     ) -> Iterator[tuple[int, Tracks]]:
         """As :class:`kinedepth.tracking.base.Tracker` asks."""
         return follow(video, jobs, partial(FlowFollower, settings=self._settings), progress)
+
+    def passes(
+        self,
+        video: Video,
+        jobs: Sequence[TrackingJob],
+        state: Mapping[str, NDArray] | None = None,
+    ) -> Passes:
+        """As :class:`kinedepth.tracking.base.StreamingTracker` asks."""
+        return Passes(video, jobs, partial(FlowFollower, settings=self._settings), state)
