@@ -10,16 +10,11 @@ from numpy.typing import NDArray
 
 from kinedepth.alignment import Pieces, join_pieces
 
-HIDDEN_WEIGHT = 0.3
-"""Weight in fusion of an estimate where the tracker lost sight of the point."""
 _LEAST_SCALE = 0.001
 """Estimates are never trusted to better than this (in log depth)."""
-_STEP_POWER = 1.5
-"""There are 1 / step as many windows at a step; a power of 1 gives all steps an equal say. Long
-steps see more parallax over the same noise, so they get somewhat more."""
 _TYPICAL_ERROR = 0.05
 """Windows that are off by twice this (in log depth) begin to lose their say."""
-_SMOOTHNESS = 10.0
+_SMOOTHNESS = 1.0
 """Weight in fusion of the second differences relative to one certain estimate."""
 
 
@@ -116,7 +111,10 @@ def fuse(estimates: Sequence[WindowEstimate], frames: int) -> NDArray[np.float64
             Pieces(
                 frames=np.array([list(e.window.frames) for e in same]),
                 value=np.stack([e.log_ratio for e in same]).astype(np.float64),
-                weight=step**_STEP_POWER * trust * np.where(visible, 1.0, HIDDEN_WEIGHT),
+                # There are 1 / step as many windows at a step, so this gives all steps an equal
+                # say. What a long window says of a point that it lost is mostly about the wrong
+                # track; there short windows, as in a chain, know best.
+                weight=trust * np.where(visible, step, 1 / step),
             )
         )
     return join_pieces(groups, frames, sigma=_TYPICAL_ERROR, smoothness=_SMOOTHNESS)
