@@ -2,7 +2,7 @@
 
     python benchmarks/calibration.py [--model small] [--write]
 
-Lifts points of rendered clips (seed 31 to fit, the benchmark's seed to test), compares with their
+Lifts points of rendered clips (some to fit, those of the benchmarks to test), compares with their
 true depth, hidden points included, fits the coefficients of ``Calibration``
 (``kinedepth/seurat/uncertainty.py``) to the first and prints how many errors of the second lie
 inside one and two standard deviations: 68 and 95 % would be perfect. ``--write`` stores the
@@ -20,7 +20,7 @@ from _report import print_table, write_results
 from numpy.typing import NDArray
 from ratio_accuracy import CLIP_SEED
 from scipy.optimize import minimize
-from tracker_noise import CLIP_SEED as FIT_SEED
+from tracker_noise import CLIP_SEED as NOISE_SEED
 
 from kinedepth.lifting.joining import join
 from kinedepth.lifting.ratios import estimate
@@ -39,6 +39,9 @@ from kinedepth.synthesis.clip_files import read_clip_truth, write_clips
 from kinedepth.tracks import Queries
 from kinedepth.video import load_video
 
+FIT_SETS = ((Path("runs/noise_clips"), NOISE_SEED, 8), (Path("runs/joint_clips"), 61, 12))
+"""Folder, seed and number of the clips it is fitted on. How windows weigh in fusion was chosen by
+them, too."""
 LARGEST_CHANGE = 2.0
 SAMPLES = 40_000
 ONE, TWO = 0.683, 0.954
@@ -58,18 +61,16 @@ class Errors:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="small")
-    parser.add_argument("--clips", type=int, default=8)
+    parser.add_argument("--clips", type=int, default=20, help="to test on")
     parser.add_argument("--points", type=int, default=256, help="of each clip")
-    parser.add_argument("--fit-folder", type=Path, default=Path("runs/noise_clips"))
     parser.add_argument("--test-folder", type=Path, default=Path("runs/benchmark_clips"))
     parser.add_argument("--write", action="store_true", help="store the fit in the model's file")
     arguments = parser.parse_args()
 
-    write_clips(arguments.fit_folder, arguments.clips, frames=48, seed=FIT_SEED, tracks=512)
-    write_clips(arguments.test_folder, arguments.clips, frames=48, seed=CLIP_SEED, tracks=512)
-    fitted = gather(arguments.fit_folder, arguments)
+    fit_sets = [clips(*each) for each in FIT_SETS]
+    fitted = gather([path for paths in fit_sets for path in paths], arguments)
     calibration = fit(fitted)
-    tested = gather(arguments.test_folder, arguments)
+    tested = gather(clips(arguments.test_folder, CLIP_SEED, arguments.clips), arguments)
     figures: dict[str, object] = {"model": arguments.model, "calibration": asdict(calibration)}
     rows = []
     for name, errors in (("fitted on", fitted), ("other clips", tested)):
@@ -97,10 +98,16 @@ def main() -> None:
     print("written:", write_results("calibration", figures).name)
 
 
-def gather(folder: Path, arguments: argparse.Namespace) -> Errors:
+def clips(folder: Path, seed: int, count: int) -> list[Path]:
+    """The first clips of a set, rendered where they are not there yet."""
+    write_clips(folder, count, frames=48, seed=seed, tracks=512)
+    return sorted(folder.glob("clip*.json"))[:count]
+
+
+def gather(paths: list[Path], arguments: argparse.Namespace) -> Errors:
     """Errors of all points in all frames but their query frames."""
     parts = []
-    for number, path in enumerate(sorted(folder.glob("clip*.json"))[: arguments.clips]):
+    for number, path in enumerate(paths):
         truth = read_clip_truth(path.with_suffix(".npz"))
         video = load_video(path.with_suffix(".mp4"))
         chosen = slice(None, None, max(1, truth.queries_xyt.shape[0] // arguments.points))
