@@ -92,7 +92,7 @@ class RowsOnDisk:
         self.shape = shape
         self.dtype = np.dtype(dtype)
         self._row_bytes = math.prod(shape[1:]) * self.dtype.itemsize
-        header = _header(shape, self.dtype)
+        header = npy_header(shape, self.dtype)
         self._offset = len(header)
         size = self._offset + shape[0] * self._row_bytes
         try:
@@ -166,7 +166,8 @@ def read_at(rows: Rows, frame: NDArray[np.int64]) -> NDArray:
     return values
 
 
-def _header(shape: tuple[int, ...], dtype: np.dtype) -> bytes:
+def npy_header(shape: tuple[int, ...], dtype: np.dtype) -> bytes:
+    """What a ``.npy`` file of an array begins with."""
     buffer = io.BytesIO()
     description = npy_format.dtype_to_descr(dtype)
     npy_format.write_array_header_1_0(

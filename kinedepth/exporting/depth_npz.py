@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import zipfile
 from pathlib import Path
 from typing import IO
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from kinedepth.exporting.atomic import atomic_path
 from kinedepth.exporting.depth_writer import DepthSettings, DepthWriter
+from kinedepth.rows import npy_header
 
 _ALIGNMENT = 64
 """Bytes; the values start at a multiple of it in the file, so that they can be memory-mapped."""
@@ -47,7 +47,7 @@ class NpzWriter(DepthWriter):
         self._member = stack.enter_context(archive.open("depth.npy", "w", force_zip64=True))
         shape = (settings.frames, settings.height, settings.width)
         assert archive.fp is not None
-        self._member.write(_npy_header(shape, self._type, archive.fp.tell()))
+        self._member.write(_aligned_header(shape, self._type, archive.fp.tell()))
 
     def write(
         self, index: int, image: NDArray[np.uint8] | None, depth: NDArray[np.float32]
@@ -58,14 +58,9 @@ class NpzWriter(DepthWriter):
         self._member.write(values.tobytes())
 
 
-def _npy_header(shape: tuple[int, ...], dtype: np.dtype, start: int) -> bytes:
+def _aligned_header(shape: tuple[int, ...], dtype: np.dtype, start: int) -> bytes:
     """Header of a ``.npy`` that begins at byte ``start`` of a file, values after it aligned."""
-    buffer = io.BytesIO()
-    description = npy_format.dtype_to_descr(dtype)
-    npy_format.write_array_header_1_0(
-        buffer, {"descr": description, "fortran_order": False, "shape": shape}
-    )
-    header = buffer.getvalue()
+    header = npy_header(shape, dtype)
     # The text of a header ends with blanks and a line feed; its length is in bytes 8 and 9.
     padding = -(start + len(header)) % _ALIGNMENT
     text = header[10:-1] + b" " * padding + b"\n"

@@ -20,17 +20,19 @@ key                   shape, type        meaning
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from kinedepth._safe_npz import load_arrays
 from kinedepth.camera import Intrinsics
 from kinedepth.errors import KinedepthError
 from kinedepth.exporting.atomic import atomic_path
-from kinedepth.tracks import Tracks, Tracks3D
+from kinedepth.rows import npy_header
+from kinedepth.tracks import LiftedTracks, Tracks, Tracks3D
 
 _KEYS = (
     "visibility",
@@ -44,32 +46,60 @@ _KEYS = (
 )
 _OPTIONAL = ("log_ratio_std", "extrinsics_w2c", "log_scale_std")
 
+_BLOCK = 256
+"""Frames of tracks in memory at a time."""
 
-def save_tracks3d(path: str | Path, tracks3d: Tracks3D) -> None:
-    """Write ``tracks3d`` to ``path``, whole or not at all.
+
+def save_tracks3d(path: str | Path, tracks: LiftedTracks) -> None:
+    """Write ``tracks`` to ``path``, whole or not at all, some frames at a time.
 
     Raises:
         KinedepthError: if its shapes disagree or values are not finite, or the file cannot be
             written.
     """
-    tracks, camera = tracks3d.tracks, tracks3d.intrinsics
-    arrays: dict[str, Any] = {
-        "tracks_XYZ": np.asarray(tracks3d.xyz, dtype=np.float32),
-        "visibility": tracks.visible,
-        "queries_xyt": tracks3d.queries_xyt,
+    some = tracks.cut(range(min(1, tracks.frames)))
+    arrays = _per_frame(some)
+    per_frame = {key: (tracks.frames, *array.shape[1:]) for key, array in arrays.items()}
+    camera = tracks.intrinsics
+    fixed: dict[str, NDArray] = {
+        "queries_xyt": tracks.queries_xyt,
         "fx_fy_cx_cy": camera.as_vector().astype(np.float64),
-        "tracks_xy": tracks.xy,
-        "log_ratio": np.asarray(tracks3d.log_ratio, dtype=np.float32),
         "image_size": np.array([camera.width, camera.height], dtype=np.int64),
-        "metric": np.array(tracks3d.metric, dtype=bool),
+        "metric": np.array(tracks.metric, dtype=bool),
     }
-    for key in _OPTIONAL:
+    if some.log_scale_std is not None:
+        fixed["log_scale_std"] = np.asarray(some.log_scale_std, dtype=np.float32)
+    with (
+        atomic_path(path) as temporary,
+        zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive,
+    ):
+        for key, array in fixed.items():
+            with archive.open(f"{key}.npy", "w") as member:
+                npy_format.write_array(member, array, allow_pickle=False)
+        for key, shape in per_frame.items():
+            # The size may pass 4 GiB, which has to be said before the first byte: zip64.
+            with archive.open(f"{key}.npy", "w", force_zip64=True) as member:
+                member.write(npy_header(shape, arrays[key].dtype))
+                for first in range(0, tracks.frames, _BLOCK):
+                    block = tracks.cut(range(first, min(first + _BLOCK, tracks.frames)))
+                    values = _per_frame(block)
+                    _check("These tracks", {**fixed, **values}, tracks.frames)
+                    member.write(np.ascontiguousarray(values[key]).data)
+
+
+def _per_frame(tracks3d: Tracks3D) -> dict[str, NDArray]:
+    """What the file holds for each frame."""
+    arrays: dict[str, NDArray] = {
+        "tracks_XYZ": np.asarray(tracks3d.xyz, dtype=np.float32),
+        "visibility": tracks3d.tracks.visible,
+        "tracks_xy": tracks3d.tracks.xy,
+        "log_ratio": np.asarray(tracks3d.log_ratio, dtype=np.float32),
+    }
+    for key in ("log_ratio_std", "extrinsics_w2c"):
         value = getattr(tracks3d, key)
         if value is not None:
             arrays[key] = np.asarray(value, dtype=np.float32)
-    _check("These tracks", arrays)
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(file, **arrays)
+    return arrays
 
 
 def load_tracks3d(path: str | Path) -> Tracks3D:
@@ -101,8 +131,14 @@ def load_tracks3d(path: str | Path) -> Tracks3D:
     )
 
 
-def _check(source: str, arrays: dict[str, NDArray]) -> None:
-    """Raise unless ``arrays`` are complete, finite and of shapes that belong together."""
+def _check(source: str, arrays: dict[str, NDArray], clip_frames: int | None = None) -> None:
+    """Raise unless ``arrays`` are complete, finite and of shapes that belong together.
+
+    Args:
+        source: named in the message.
+        arrays: of a whole clip, or of some of its frames.
+        clip_frames: of the whole clip; None where they are it.
+    """
     missing = [key for key in _KEYS if key not in arrays]
     if missing:
         raise KinedepthError(
@@ -133,8 +169,6 @@ def _check(source: str, arrays: dict[str, NDArray]) -> None:
             )
         if not np.isfinite(array).all():
             raise KinedepthError(f"{source}: {key} holds NaN or infinite values.")
-    start = arrays["queries_xyt"][:, 2]
-    if ((start < 0) | (start >= frames) | (start != np.round(start))).any():
-        raise KinedepthError(
-            f"{source}: queries_xyt names frames that are not among 0 to {frames - 1}."
-        )
+    start, last = arrays["queries_xyt"][:, 2], (clip_frames or frames) - 1
+    if ((start < 0) | (start > last) | (start != np.round(start))).any():
+        raise KinedepthError(f"{source}: queries_xyt names frames that are not among 0 to {last}.")

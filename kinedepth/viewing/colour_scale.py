@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinedepth.errors import KinedepthError
-from kinedepth.tracks import Tracks3D
+from kinedepth.tracks import LiftedTracks, Tracks3D
+from kinedepth.viewing.sampling import sample
 
 ColourBy = Literal["ratio", "depth"]
 """Colour by the change of depth since the query frame, or by depth itself."""
@@ -154,16 +155,18 @@ def colour_values(tracks3d: Tracks3D, by: ColourBy) -> NDArray[np.float32]:
     return np.log(np.where(usable, depth, np.nan)).astype(np.float32)
 
 
-def colour_scale(tracks3d: Tracks3D, by: ColourBy = "ratio") -> ColourScale:
+def colour_scale(tracks: LiftedTracks, by: ColourBy = "ratio") -> ColourScale:
     """The scale for a whole clip, from its visible points, robust to outliers.
 
     The ratio scale is symmetric around no change and reaches the 95th percentile of
     ``abs(log_ratio)``, or 0.05 if that is larger. The depth scale runs from the 2nd to the
-    98th percentile of log depth.
+    98th percentile of log depth. Of long clips some frames stand for all
+    (:mod:`kinedepth.viewing.sampling`).
 
     Raises:
         KinedepthError: for an unknown ``by``, or for depth where tracks have no common scale.
     """
+    tracks3d = sample(tracks)
     values = colour_values(tracks3d, by)
     shown = values[tracks3d.tracks.visible & np.isfinite(values)]
     if by == "ratio":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinedepth.errors import MissingExtraError
-from kinedepth.tracks import Tracks3D
-from kinedepth.viewing.colour_scale import colour_scale
+from kinedepth.tracks import LiftedTracks, Tracks3D
+from kinedepth.viewing.colour_scale import ColourScale, colour_scale
 from kinedepth.viewing.hollowness import hole_shares
 from kinedepth.viewing.same_clip import check_same_clip
+from kinedepth.viewing.sampling import sample
 
 if TYPE_CHECKING:
     from kinedepth.video import Video
@@ -26,6 +29,8 @@ _SURE_RADIUS, _UNSURE_RADIUS = 3.0, 1.2
 
 _JPEG_QUALITY = 85
 _BLOCK_FRAMES = 16
+_TRACK_FRAMES = 128
+"""Frames of tracks in memory at a time."""
 
 
 def import_rerun() -> Any:
@@ -41,7 +46,7 @@ def import_rerun() -> Any:
     return rerun
 
 
-def write_rerun(tracks3d: Tracks3D, path: Path, video: Video | None = None) -> None:
+def write_rerun(tracks: LiftedTracks, path: Path, video: Video | None = None) -> None:
     """Write a ``.rrd`` recording of the tracks, and of the video if given, to ``path``.
 
     On the timeline ``frame`` it holds the camera and its pictures (``camera/picture``), the 2D
@@ -52,7 +57,7 @@ def write_rerun(tracks3d: Tracks3D, path: Path, video: Video | None = None) -> N
     ``world/tails``, ``world/camera`` and its ``world/path``), in a view of its own.
 
     Args:
-        tracks3d: the lifted tracks.
+        tracks: the lifted tracks.
         path: the file to write.
         video: the clip that was tracked.
 
@@ -64,15 +69,23 @@ def write_rerun(tracks3d: Tracks3D, path: Path, video: Video | None = None) -> N
     from kinedepth.exporting.atomic import atomic_path
 
     if video is not None:
-        check_same_clip(video, tracks3d)
+        check_same_clip(video, tracks)
+    sampled, colours = sample(tracks), colour_scale(tracks)
     with atomic_path(path) as unfinished:
         recording = rerun.RecordingStream("kinedepth")
-        world = tracks3d.extrinsics_w2c is not None
+        world = sampled.extrinsics_w2c is not None
         recording.save(unfinished, default_blueprint=_layout(world))
-        _log_camera(rerun, recording, tracks3d)
-        _log_points(rerun, recording, tracks3d)
+        _log_camera(rerun, recording, sampled)
         if world:
-            _log_world(rerun, recording, tracks3d)
+            _log_world(rerun, recording, sampled)
+        for first in range(0, tracks.frames, _TRACK_FRAMES):
+            before = max(0, first - TAIL_FRAMES)
+            some = tracks.cut(range(before, min(first + _TRACK_FRAMES, tracks.frames)))
+            part = _Part(rerun, recording, some, colours, before, first - before)
+            part.log_pixels()
+            part.log_tracks(some.xyz, "")
+            if world:
+                part.log_world()
         if video is not None:
             _log_pictures(rerun, recording, video)
         recording.flush()
@@ -118,68 +131,92 @@ def _pinhole(rerun: Any, tracks3d: Tracks3D) -> Any:
     )
 
 
-def _log_points(rerun: Any, recording: Any, tracks3d: Tracks3D) -> None:
-    usable = _usable(tracks3d)
-    colours = colour_scale(tracks3d).colours(tracks3d.log_ratio)
-    for index in range(tracks3d.tracks.frames):
-        recording.set_time("frame", sequence=index)
-        shown = usable[index]
-        pixels = tracks3d.tracks.xy[index, shown]
-        tint = colours[index, shown]
-        # Negative radii are in pixels of the screen.
-        recording.log("camera/points", rerun.Points2D(pixels, colors=tint, radii=-2.5))
-    _log_tracks(rerun, recording, tracks3d, tracks3d.xyz, "")
-
-
 def _log_world(rerun: Any, recording: Any, tracks3d: Tracks3D) -> None:
-    """The points where they are in the world, and the camera on its way through it."""
-    assert tracks3d.extrinsics_w2c is not None
-    to_world = np.linalg.inv(tracks3d.extrinsics_w2c.astype(np.float64))
-    rotation, centre = to_world[:, :3, :3], to_world[:, :3, 3]
-    xyz = np.einsum("tij,tnj->tni", rotation, tracks3d.xyz) + centre[:, None]
+    """What does not change in the world: the camera's kind, and its way."""
+    _, centre = _poses(tracks3d)
     recording.log("world", rerun.ViewCoordinates.RDF, static=True)
     recording.log("world/camera", _pinhole(rerun, tracks3d), static=True)
     path = rerun.LineStrips3D([centre], colors=[[150, 158, 170]], radii=-1.0)
     recording.log("world/path", path, static=True)
-    for index in range(tracks3d.tracks.frames):
-        recording.set_time("frame", sequence=index)
-        pose = rerun.Transform3D(translation=centre[index], mat3x3=rotation[index])
-        recording.log("world/camera", pose)
-    _log_tracks(rerun, recording, tracks3d, xyz, "world/")
 
 
-def _log_tracks(
-    rerun: Any, recording: Any, tracks3d: Tracks3D, xyz: NDArray[np.floating], prefix: str
-) -> None:
-    """Points and tails at ``xyz (T, N, 3)``, under names that begin with ``prefix``."""
-    usable = _usable(tracks3d)
-    colours = colour_scale(tracks3d).colours(tracks3d.log_ratio)
-    holes = hole_shares(tracks3d, "ratio")
-    for index in range(tracks3d.tracks.frames):
-        recording.set_time("frame", sequence=index)
-        shown = usable[index]
-        radii: Any = -_SURE_RADIUS
-        if holes is not None:
-            radii = (_SURE_RADIUS - _UNSURE_RADIUS) * holes[index, shown] - _SURE_RADIUS
-        points = rerun.Points3D(xyz[index, shown], colors=colours[index, shown], radii=radii)
-        known = []
-        if tracks3d.log_ratio_std is not None:
-            known = [rerun.AnyValues(log_ratio_std=tracks3d.log_ratio_std[index, shown])]
-        recording.log(f"{prefix}points", points, *known)
-
-        first = max(0, index - TAIL_FRAMES)
-        if index > first:
-            unbroken = usable[first : index + 1].all(0)
-            tails = xyz[first : index + 1, unbroken].swapaxes(0, 1)
-            tint = colours[index, unbroken]
-            recording.log(
-                f"{prefix}tails", rerun.LineStrips3D(list(tails), colors=tint, radii=-0.8)
-            )
+def _poses(tracks3d: Tracks3D) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Rotations ``(T, 3, 3)`` of the cameras in the world, and their centres ``(T, 3)``."""
+    assert tracks3d.extrinsics_w2c is not None
+    to_world = np.linalg.inv(tracks3d.extrinsics_w2c.astype(np.float64))
+    return to_world[:, :3, :3], to_world[:, :3, 3]
 
 
-def _usable(tracks3d: Tracks3D) -> NDArray[np.bool_]:
-    """``(T, N)`` points that are seen and have a place."""
-    return np.isfinite(tracks3d.xyz).all(-1) & tracks3d.tracks.visible
+@dataclass(frozen=True)
+class _Part:
+    """Some frames of the tracks on their way into a recording.
+
+    Attributes:
+        rerun, recording: the module, and what it writes.
+        tracks3d: these frames, and before them those that tails need.
+        scale: of the colours, for the whole clip.
+        first: number of the first of the frames.
+        skip: how many of them are there for tails only.
+    """
+
+    rerun: Any
+    recording: Any
+    tracks3d: Tracks3D
+    scale: ColourScale
+    first: int
+    skip: int
+
+    def log_pixels(self) -> None:
+        """The points in the picture."""
+        usable, colours = self._usable(), self._colours()
+        for row in self._rows():
+            shown = usable[row]
+            pixels = self.tracks3d.tracks.xy[row, shown]
+            # Negative radii are in pixels of the screen.
+            points = self.rerun.Points2D(pixels, colors=colours[row, shown], radii=-2.5)
+            self.recording.log("camera/points", points)
+
+    def log_world(self) -> None:
+        """The points where they are in the world, and the camera on its way through it."""
+        rotation, centre = _poses(self.tracks3d)
+        for row in self._rows():
+            pose = self.rerun.Transform3D(translation=centre[row], mat3x3=rotation[row])
+            self.recording.log("world/camera", pose)
+        xyz = np.einsum("tij,tnj->tni", rotation, self.tracks3d.xyz) + centre[:, None]
+        self.log_tracks(xyz, "world/")
+
+    def log_tracks(self, xyz: NDArray[np.floating], prefix: str) -> None:
+        """Points and tails at ``xyz (T, N, 3)``, under names that begin with ``prefix``."""
+        usable, colours, rerun = self._usable(), self._colours(), self.rerun
+        std, holes = self.tracks3d.log_ratio_std, hole_shares(self.tracks3d, "ratio")
+        for row in self._rows():
+            shown = usable[row]
+            radii: Any = -_SURE_RADIUS
+            if holes is not None:
+                radii = (_SURE_RADIUS - _UNSURE_RADIUS) * holes[row, shown] - _SURE_RADIUS
+            points = rerun.Points3D(xyz[row, shown], colors=colours[row, shown], radii=radii)
+            known = [] if std is None else [rerun.AnyValues(log_ratio_std=std[row, shown])]
+            self.recording.log(f"{prefix}points", points, *known)
+
+            oldest = max(0, row - TAIL_FRAMES)
+            if row > oldest:
+                unbroken = usable[oldest : row + 1].all(0)
+                tails = list(xyz[oldest : row + 1, unbroken].swapaxes(0, 1))
+                strips = rerun.LineStrips3D(tails, colors=colours[row, unbroken], radii=-0.8)
+                self.recording.log(f"{prefix}tails", strips)
+
+    def _rows(self) -> Iterator[int]:
+        """Rows to log, each with the recording's time set to its frame."""
+        for row in range(self.skip, self.tracks3d.frames):
+            self.recording.set_time("frame", sequence=self.first + row)
+            yield row
+
+    def _usable(self) -> NDArray[np.bool_]:
+        """``(T, N)`` points that are seen and have a place."""
+        return np.isfinite(self.tracks3d.xyz).all(-1) & self.tracks3d.tracks.visible
+
+    def _colours(self) -> NDArray[np.uint8]:
+        return self.scale.colours(self.tracks3d.log_ratio)
 
 
 def _log_pictures(rerun: Any, recording: Any, video: Video) -> None:

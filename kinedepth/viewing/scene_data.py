@@ -15,9 +15,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from kinedepth.tracks import GUESSED_SCALE_STD, Tracks3D
+from kinedepth.tracks import GUESSED_SCALE_STD, LiftedTracks, Tracks3D
 from kinedepth.viewing.colour_scale import ColourScale, colour_scale, has_common_scale
 from kinedepth.viewing.hollowness import FULL_STD, HOLLOW_STD, LARGEST_STD, tame_std
+from kinedepth.viewing.sampling import sample_step
 
 if TYPE_CHECKING:
     from kinedepth.video import Video
@@ -52,15 +53,15 @@ class Selection:
     tracks: range
 
 
-def select(tracks3d: Tracks3D) -> Selection:
+def select(lifted: LiftedTracks) -> Selection:
     """Everything if it fits; else every k-th frame, and of very many tracks every k-th."""
-    count, frames = len(tracks3d.tracks), tracks3d.tracks.frames
+    count, frames = len(lifted), lifted.frames
     tracks = range(0, count, max(1, math.ceil(count / MOST_TRACKS)))
-    step = max(1, math.ceil(frames * len(tracks) / MOST_ENTRIES))
+    step = max(sample_step(lifted), math.ceil(frames * len(tracks) / MOST_ENTRIES))
     return Selection(range(0, frames, step), tracks)
 
 
-def pack_scene(tracks3d: Tracks3D, selection: Selection) -> dict[str, Any]:
+def pack_scene(lifted: LiftedTracks, selection: Selection) -> dict[str, Any]:
     """The tracks as the page reads them.
 
     Positions are stored on a grid of 65536 steps a side in the box ``low`` to ``high``, log
@@ -69,11 +70,11 @@ def pack_scene(tracks3d: Tracks3D, selection: Selection) -> dict[str, Any]:
     and the few without a usable depth get their track's median and count as hidden. Standard
     deviations are stored in 255 steps of 0 to ``largest``.
     """
+    tracks3d = lifted.cut(selection.frames)
     xyz, visible, moved = _tame_positions(tracks3d)
-    rows = slice(selection.frames.start, selection.frames.stop, selection.frames.step)
     columns = slice(selection.tracks.start, selection.tracks.stop, selection.tracks.step)
-    xyz, visible = xyz[rows, columns], visible[rows, columns]
-    log_ratio = _tame_log_ratio(tracks3d)[rows, columns]
+    xyz, visible = xyz[:, columns], visible[:, columns]
+    log_ratio = _tame_log_ratio(tracks3d)[:, columns]
     camera = tracks3d.intrinsics
 
     # The initial values serve clips without any track.
@@ -81,16 +82,16 @@ def pack_scene(tracks3d: Tracks3D, selection: Selection) -> dict[str, Any]:
     low = np.where(np.isfinite(low), low, 0.0)
     high = np.maximum(high, low + 1e-6)
     largest = float(np.abs(log_ratio).max(initial=1e-6))
-    scales = [colour_scale(tracks3d, "ratio")]
+    scales = [colour_scale(lifted, "ratio")]
     if has_common_scale(tracks3d):
-        scales.append(colour_scale(tracks3d, "depth"))
+        scales.append(colour_scale(lifted, "depth"))
     return {
         "frames": len(selection.frames),
         "tracks": len(selection.tracks),
         "frameStep": selection.frames.step,
         "trackStep": selection.tracks.step,
-        "clipFrames": tracks3d.tracks.frames,
-        "clipTracks": len(tracks3d.tracks),
+        "clipFrames": lifted.frames,
+        "clipTracks": len(lifted),
         "metric": tracks3d.metric,
         "commonScale": has_common_scale(tracks3d),
         "scale": _pack_scale_std(tracks3d, columns),
@@ -112,25 +113,24 @@ def pack_scene(tracks3d: Tracks3D, selection: Selection) -> dict[str, Any]:
             "largest": largest,
             "data": _base64(np.rint(log_ratio / largest * 32767).astype("<i2")),
         },
-        "uncertainty": _pack_uncertainty(tracks3d, rows, columns),
-        "cameraToWorld": _pack_poses(tracks3d, rows),
+        "uncertainty": _pack_uncertainty(tracks3d, columns),
+        "cameraToWorld": _pack_poses(tracks3d),
         "visible": {"data": _base64(np.packbits(visible, bitorder="little"))},
-        "queryFrame": tracks3d.tracks.query_frame[columns].tolist(),
+        "queryFrame": lifted.query_frame[columns].tolist(),
         "focus": _focus(xyz[visible] if visible.any() else xyz.reshape(-1, 3)),
         "guides": _guides(xyz[..., 2], has_common_scale(tracks3d), " m" if tracks3d.metric else ""),
         "scales": {scale.by: _pack_scale(scale) for scale in scales},
     }
 
 
-def pack_pictures(video: Video, tracks3d: Tracks3D, selection: Selection) -> dict[str, Any]:
+def pack_pictures(video: Video, lifted: LiftedTracks, selection: Selection) -> dict[str, Any]:
     """Small pictures of the video, and its colour where each track was queried.
 
     Streams the video once. Returns the keys ``pictures``, a list of the shown frame's number
     and its JPEG in base64, and ``videoColour``, ``(N, 3)`` uint8 RGB.
     """
     columns = np.asarray(selection.tracks, dtype=np.int64)
-    query_frame = tracks3d.tracks.query_frame[columns]
-    query_xy = tracks3d.tracks.xy[query_frame, columns]
+    query_frame, query_xy = lifted.query_frame[columns], lifted.queries_xyt[columns, :2]
     pixel = np.clip(np.floor(query_xy), 0, [video.width - 1, video.height - 1]).astype(int)
     colour = np.full((len(columns), 3), 200, np.uint8)
 
@@ -207,11 +207,11 @@ def _tame_log_ratio(tracks3d: Tracks3D) -> NDArray[np.float64]:
     return np.clip(np.nan_to_num(tracks3d.log_ratio.astype(np.float64)), -6.9, 6.9)
 
 
-def _pack_uncertainty(tracks3d: Tracks3D, rows: slice, columns: slice) -> dict[str, Any] | None:
+def _pack_uncertainty(tracks3d: Tracks3D, columns: slice) -> dict[str, Any] | None:
     """Standard deviation of the log ratio, and between which of them points turn hollow."""
     if tracks3d.log_ratio_std is None:
         return None
-    std = tame_std(tracks3d.log_ratio_std[rows, columns])
+    std = tame_std(tracks3d.log_ratio_std[:, columns])
     largest = float(std.max(initial=1e-3))
     return {
         "full": FULL_STD,
@@ -221,11 +221,11 @@ def _pack_uncertainty(tracks3d: Tracks3D, rows: slice, columns: slice) -> dict[s
     }
 
 
-def _pack_poses(tracks3d: Tracks3D, rows: slice) -> dict[str, Any] | None:
+def _pack_poses(tracks3d: Tracks3D) -> dict[str, Any] | None:
     """Of each shown frame, the upper three rows of the matrix from camera to world."""
     if tracks3d.extrinsics_w2c is None:
         return None
-    to_world = np.linalg.inv(tracks3d.extrinsics_w2c[rows].astype(np.float64))
+    to_world = np.linalg.inv(tracks3d.extrinsics_w2c.astype(np.float64))
     return {"data": _base64(to_world[:, :3].astype("<f4"))}
 
 

@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kinedepth.tracks import Tracks3D
+from kinedepth.tracks import LiftedTracks
 from kinedepth.viewing.same_clip import check_same_clip
 from kinedepth.viewing.scene_data import pack_pictures, pack_scene, select
 
@@ -43,7 +43,7 @@ _ASSUMED_FPS = 25.0
 
 
 def write_scene_page(
-    tracks3d: Tracks3D,
+    tracks: LiftedTracks,
     path: Path,
     video: Video | None = None,
     title: str = "Lifted tracks",
@@ -52,10 +52,10 @@ def write_scene_page(
 
     The page holds its own viewer and all its data, and loads nothing. 400 tracks over 48
     frames take about 0.3 MB, pictures about 1 MB more. From 900,000 positions
-    (frames x tracks) on, every k-th frame is shown, which the page then says.
+    (frames x tracks) or 1,500 frames on, every k-th frame is shown, which the page then says.
 
     Args:
-        tracks3d: the lifted tracks.
+        tracks: the lifted tracks.
         path: the ``.html`` file to write.
         video: the clip that was tracked; adds small pictures and the colours of the video.
         title: heading of the page, plain text.
@@ -66,12 +66,12 @@ def write_scene_page(
     from kinedepth.exporting.atomic import atomic_path
 
     if video is not None:
-        check_same_clip(video, tracks3d)
-    selection = select(tracks3d)
-    scene = {"fps": _ASSUMED_FPS, "title": title, **pack_scene(tracks3d, selection)}
+        check_same_clip(video, tracks)
+    selection = select(tracks)
+    scene = {"fps": _ASSUMED_FPS, "title": title, **pack_scene(tracks, selection)}
     if video is not None:
         scene["fps"] = video.fps
-        scene.update(pack_pictures(video, tracks3d, selection))
+        scene.update(pack_pictures(video, tracks, selection))
     with atomic_path(path) as unfinished:
         Path(unfinished).write_text(_fill_template(title, scene), encoding="utf-8")
 
