@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,9 @@ from kinedepth.evaluation.windows import score_windows
 from kinedepth.seurat.config import SeuratConfig
 from kinedepth.seurat.model import Estimate, Seurat, Tracklets
 from kinedepth.synthesis.windows import TrackSet, WindowConfig, Windows, sample_windows
+from kinedepth.training.trainer import Share
+
+_Batch = TypeVar("_Batch", TrackSet, Tracklets)
 
 _DISCOUNT = 0.8
 """Weight of an iteration relative to the next one."""
@@ -57,9 +61,30 @@ class SeuratTask:
         self, network: nn.Module, generator: torch.Generator, batch: int, progress: float
     ) -> dict[str, float]:
         """One batch of windows; gradients are added iteration by iteration."""
+        return self.divided_step(network, generator, batch, progress, Share())
+
+    def divided_step(
+        self,
+        network: nn.Module,
+        generator: torch.Generator,
+        batch: int,
+        progress: float,
+        share: Share,
+    ) -> dict[str, float]:
+        """One process's part of the batch, see :class:`kinedepth.training.trainer.DividingTask`.
+
+        Every process draws the whole batch, because windows are chosen among the candidates of
+        all; that is little work beside the network's.
+        """
         assert isinstance(network, Seurat)
         with torch.no_grad(), torch.autocast(generator.device.type, enabled=False):
-            windows, queries, support = self.draw(generator, batch, progress)
+            windows, queries, support = self.draw(generator, batch * share.processes, progress)
+        rows = share.rows(batch)
+        # What a mean over this part counts for in the mean over all.
+        query_part = _part(windows.queries, rows) * share.processes
+        support_part = _part(windows.support, rows) * share.processes
+        windows = Windows(_rows(windows.queries, rows), _rows(windows.support, rows))
+        queries, support = _rows(queries, rows), _rows(support, rows)
         top = self.model.iterations if progress > self.late_iterations else 1
         draw = torch.randint(1, top + 1, (1,), generator=generator, device=generator.device)
         iterations = int(draw)
@@ -67,10 +92,11 @@ class SeuratTask:
         error = torch.zeros(())
         for k, (query, supporting) in enumerate(estimates):
             weight = _DISCOUNT ** (iterations - 1 - k)
-            error = log_ratio_error(query, windows.queries)
-            loss = error + log_ratio_error(supporting, windows.support)
+            error = query_part * log_ratio_error(query, windows.queries)
+            loss = error + support_part * log_ratio_error(supporting, windows.support)
             loss = loss + _SCALE_WEIGHT * (
-                scale_loss(query, windows.queries) + scale_loss(supporting, windows.support)
+                query_part * scale_loss(query, windows.queries)
+                + support_part * scale_loss(supporting, windows.support)
             )
             (weight * loss).backward()
         return {"train_error": float(error.detach())}
@@ -115,4 +141,19 @@ def scale_loss(estimate: Estimate, truth: TrackSet) -> Tensor:
 
 
 def _mean(value: Tensor, weight: Tensor) -> Tensor:
-    return (value * weight)[:, 1:].sum() / weight[:, 1:].sum().clamp_min(1e-6)
+    return (value * weight)[:, 1:].sum() / _total(weight)
+
+
+def _total(weight: Tensor) -> Tensor:
+    return weight[:, 1:].sum().clamp_min(1e-6)
+
+
+def _part(tracks: TrackSet, rows: slice) -> Tensor:
+    """The share of all weights that some windows have."""
+    return _total(tracks.weight[rows]) / _total(tracks.weight)
+
+
+def _rows(batch: _Batch, rows: slice) -> _Batch:
+    """Some windows of a batch."""
+    parts = {field.name: getattr(batch, field.name)[rows] for field in fields(batch)}
+    return replace(batch, **parts)

@@ -2,7 +2,8 @@
 
 It knows nothing of any model. A :class:`Task` brings the network, what one step does and how it is
 tested. Data are drawn from a generator seeded by (seed, step, rank), so a run that was stopped
-and resumed sees exactly what an uninterrupted one would have seen.
+and resumed sees exactly what an uninterrupted one would have seen. A :class:`DividingTask` has one
+batch for all processes, so its steps are the same on any number of them, up to rounding.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.distributed as dist
@@ -74,6 +75,38 @@ class Task(Protocol):
 
     def test(self, network: nn.Module) -> dict[str, float]:
         """Held-out figures of the network as it is."""
+        ...
+
+
+@dataclass(frozen=True)
+class Share:
+    """The part of a step's batch that one of several processes works on."""
+
+    rank: int = 0
+    processes: int = 1
+
+    def rows(self, batch: int) -> slice:
+        """Which of all ``batch * processes`` examples these are."""
+        return slice(self.rank * batch, (self.rank + 1) * batch)
+
+
+@runtime_checkable
+class DividingTask(Task, Protocol):
+    """A task whose processes divide one batch among them."""
+
+    def divided_step(
+        self,
+        network: nn.Module,
+        generator: torch.Generator,
+        batch: int,
+        progress: float,
+        share: Share,
+    ) -> dict[str, float]:
+        """As ``step``, for one of several processes.
+
+        All get generators of one seed. The means over the processes, of gradients and of the
+        figures returned, have to be those of one process with all ``batch * processes`` examples.
+        """
         ...
 
 
@@ -154,12 +187,10 @@ class Trainer:
         config = self.config
         for group in self.optimizer.param_groups:
             group["lr"] = config.rate(self.done)
-        generator = torch.Generator(self.device)
-        generator.manual_seed(config.seed * 1_000_003 + self.done * self.processes + self.rank + 1)
         self.optimizer.zero_grad(set_to_none=True)
         half = config.precision == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
-            logged = self.task.step(self.network, generator, config.batch, self.done / config.steps)
+            logged = self._gradients_of_task()
         self._share_gradients()
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), config.gradient_norm)
         if torch.isfinite(norm):
@@ -170,6 +201,23 @@ class Trainer:
             for name, value in self.network.state_dict().items():
                 self.average[name].lerp_(value, 1 - keep)
         return {**logged, "gradient_norm": float(norm), "learning_rate": config.rate(self.done)}
+
+    def _gradients_of_task(self) -> dict[str, float]:
+        """Let the task add its gradients; returns its figures."""
+        batch, progress = self.config.batch, self.done / self.config.steps
+        generator = torch.Generator(self.device)
+        first = self.config.seed * 1_000_003 + 1
+        if not isinstance(self.task, DividingTask):
+            generator.manual_seed(first + self.done * self.processes + self.rank)
+            return self.task.step(self.network, generator, batch, progress)
+        generator.manual_seed(first + self.done)
+        share = Share(self.rank, self.processes)
+        logged = self.task.divided_step(self.network, generator, batch, progress, share)
+        if self.processes == 1:
+            return logged
+        figures = torch.tensor(list(logged.values()), device=self.device)
+        dist.all_reduce(figures)
+        return dict(zip(logged, (figures / self.processes).tolist(), strict=True))
 
     def _share_gradients(self) -> None:
         if self.processes == 1:
