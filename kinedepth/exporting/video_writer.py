@@ -27,6 +27,9 @@ _DEFAULT_CRF = 20
 _PRESET = "veryfast"
 """The next presets cost several times the time for a few per cent size."""
 
+_TICKS = 90_000
+"""Time steps a second in a film whose frames tell their own times."""
+
 
 class VideoWriter:
     """An MP4 file (H.264, yuv420p) that appears once all frames are written.
@@ -42,7 +45,8 @@ class VideoWriter:
     Args:
         path: the file to write; its folder must exist.
         width, height: size in pixels of the frames that will be written.
-        fps: frames a second.
+        fps: frames a second; of a timed film, about how many.
+        timed: whether each frame comes with the time at which it is shown.
         crf: x264's constant rate factor: 0 keeps everything, 51 next to nothing.
         sound: what is heard with the frames; None for a silent film.
 
@@ -58,6 +62,7 @@ class VideoWriter:
         height: int,
         fps: float,
         *,
+        timed: bool = False,
         crf: int = _DEFAULT_CRF,
         sound: SoundTrack | None = None,
     ) -> None:
@@ -73,6 +78,8 @@ class VideoWriter:
         self.frames = 0
         self._rate = rate
         self._crf = crf
+        self._timed = timed
+        self._last_tick = -1
         self._sound = sound
         self._container: Any = None
         self._stream: Any = None
@@ -90,14 +97,19 @@ class VideoWriter:
             self._stream.width = self.width + self.width % 2
             self._stream.height = self.height + self.height % 2
             self._stream.pix_fmt = "yuv420p"
+            if self._timed:
+                self._stream.codec_context.time_base = Fraction(1, _TICKS)
             self._stream.options = {"crf": str(self._crf), "preset": _PRESET}
             if self._sound is not None:
                 self._sound.add_to(self._container)
             self._exit = stack.pop_all()
         return self
 
-    def write(self, frame: NDArray[np.uint8]) -> None:
-        """Append ``frame (H, W, 3)`` uint8 RGB."""
+    def write(self, frame: NDArray[np.uint8], time: float | None = None) -> None:
+        """Append ``frame (H, W, 3)`` uint8 RGB.
+
+        In a timed film it is shown ``time`` seconds after the start, later than the frame before.
+        """
         if frame.shape != (self.height, self.width, 3) or frame.dtype != np.uint8:
             raise KinedepthError(
                 f"{self.path} takes frames of shape {(self.height, self.width, 3)} and type "
@@ -106,6 +118,9 @@ class VideoWriter:
         if self.height % 2 or self.width % 2:
             frame = np.pad(frame, ((0, self.height % 2), (0, self.width % 2), (0, 0)), "edge")
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+        if self._timed and time is not None:
+            self._last_tick = max(round(time * _TICKS), self._last_tick + 1)
+            picture.pts, picture.time_base = self._last_tick, Fraction(1, _TICKS)
         with self._naming_the_file():
             self._container.mux(self._stream.encode(picture))
             self.frames += 1
