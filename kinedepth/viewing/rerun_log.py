@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 TAIL_FRAMES = 10
 """How many past frames the tail behind each point reaches back."""
 
-_SURE_RADIUS, _UNSURE_RADIUS = 3.0, 1.2
+SURE_RADIUS, UNSURE_RADIUS = 3.0, 1.2
 """Pixels. This viewer knows no hollow points, and no transparent ones; unsure ones are small."""
 
 _JPEG_QUALITY = 85
@@ -191,9 +191,9 @@ class _Part:
         std, holes = self.tracks3d.log_ratio_std, hole_shares(self.tracks3d, "ratio")
         for row in self._rows():
             shown = usable[row]
-            radii: Any = -_SURE_RADIUS
+            radii: Any = -SURE_RADIUS
             if holes is not None:
-                radii = (_SURE_RADIUS - _UNSURE_RADIUS) * holes[row, shown] - _SURE_RADIUS
+                radii = (SURE_RADIUS - UNSURE_RADIUS) * holes[row, shown] - SURE_RADIUS
             points = rerun.Points3D(xyz[row, shown], colors=colours[row, shown], radii=radii)
             known = [] if std is None else [rerun.AnyValues(log_ratio_std=std[row, shown])]
             self.recording.log(f"{prefix}points", points, *known)
@@ -223,11 +223,12 @@ def _log_pictures(rerun: Any, recording: Any, video: Video) -> None:
     for first, block in video.blocks(_BLOCK_FRAMES):
         for index, frame in enumerate(block, start=first):
             recording.set_time("frame", sequence=index)
-            picture = rerun.EncodedImage(contents=_jpeg(frame), media_type="image/jpeg")
+            picture = rerun.EncodedImage(contents=jpeg(frame), media_type="image/jpeg")
             recording.log("camera/picture", picture)
 
 
-def _jpeg(frame: NDArray[np.uint8]) -> bytes:
+def jpeg(frame: NDArray[np.uint8]) -> bytes:
+    """``frame (H, W, 3)`` uint8 RGB as a JPEG: pictures are most of a recording."""
     parameters = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
     _, encoded = cv2.imencode(".jpg", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), parameters)
     return encoded.tobytes()
