@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="of the runs; runs/ablations_STEPS by default")
     parser.add_argument("--clips-folder", type=Path, default=Path("runs/benchmark_clips"))
     parser.add_argument("--list", action="store_true", help="print the rows' names and stop")
+    parser.add_argument("--markdown", action="store_true", help="print the table for a document")
     parser.add_argument("--no-write", action="store_true", help="leave the results file alone")
     arguments = parser.parse_args()
     if arguments.list:
@@ -53,7 +54,17 @@ def main() -> None:
             print(f"{name}: {means}", flush=True)
     rows = {name: run_row(bench, name) for name in ROWS if finished(bench, name)}
     noise = seed_noise(rows)
-    show(formulas, rows, noise)
+    columns, cells = table(formulas, rows, noise)
+    if arguments.markdown:
+        lines = [columns, ["---"] * len(columns), *cells]
+        print("\n".join(f"| {' | '.join(line)} |" for line in lines))
+    else:
+        print_table("error of the log depth ratio", columns, cells)
+    usual = ", ".join(f"{where} {100 * value:.1f} %" for where, value in noise.items())
+    print("usual difference between two seeds:", usual or "not measured yet")
+    missing = [name for name in ROWS if name not in rows]
+    if missing:
+        print("not run yet:", ", ".join(missing))
     if not arguments.no_write:
         record = {
             "budget": dataclasses.asdict(bench.budget),
@@ -77,8 +88,7 @@ def seed_noise(rows: dict[str, Figures]) -> dict[str, float]:
             seeds = [
                 rows[n][where]["mean"]
                 for n in rows
-                if n == first or _is_seed(n, first)
-                if where in rows[n]
+                if (n == first or n.startswith(f"{first}-seed-")) and where in rows[n]
             ]
             squares += [
                 (one / other - 1) ** 2 for index, one in enumerate(seeds) for other in seeds[:index]
@@ -86,10 +96,6 @@ def seed_noise(rows: dict[str, Figures]) -> dict[str, float]:
         if squares:
             noise[where] = (sum(squares) / len(squares)) ** 0.5
     return noise
-
-
-def _is_seed(name: str, of: str) -> bool:
-    return name.startswith(f"{of}-seed-")
 
 
 def change(name: str, rows: dict[str, Figures]) -> float | None:
@@ -104,7 +110,7 @@ def change(name: str, rows: dict[str, Figures]) -> float | None:
 def verdict(name: str, rows: dict[str, Figures], noise: dict[str, float]) -> str:
     """Whether the change agrees in direction with the paper's, or is within what seeds make."""
     found, row = change(name, rows), ROWS[name]
-    if found is None:
+    if found is None or "-seed-" in name:
         return ""
     # Windows with pictures have no seeds of their own; those of the same network stand in.
     between = noise.get(row.measure, noise.get("spread"))
@@ -119,8 +125,10 @@ def verdict(name: str, rows: dict[str, Figures], noise: dict[str, float]) -> str
     return "agrees" if (row.published < FULL_AJ) == (found > 0) else "disagrees"
 
 
-def show(formulas: dict[str, Figures], rows: dict[str, Figures], noise: dict[str, float]) -> None:
-    """One table of all rows."""
+def table(
+    formulas: dict[str, Figures], rows: dict[str, Figures], noise: dict[str, float]
+) -> tuple[list[str], list[list[str]]]:
+    """Columns and rows of the one table."""
     cells = [["constant depth", *_cells(formulas["constant"]), "", "", ""]]
     cells.append(["density, Eq. 4", *_cells(formulas["density"]), "", f"{DENSITY_AJ:.1f}", ""])
     cells.append([FORMULAS["robust"], *_cells(formulas["robust"]), "", "", ""])
@@ -144,9 +152,7 @@ def show(formulas: dict[str, Figures], rows: dict[str, Figures], noise: dict[str
         "published 3D-AJ",
         "direction",
     ]
-    print_table("error of the log depth ratio", columns, cells)
-    usual = ", ".join(f"{where} {100 * value:.1f} %" for where, value in noise.items())
-    print("usual difference between two seeds:", usual or "not measured yet")
+    return columns, cells
 
 
 def _cells(figures: dict[str, Any]) -> list[str]:

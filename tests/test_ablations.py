@@ -25,10 +25,10 @@ from ablation.networks import (
     QueryReference,
     WithPatches,
 )
-from ablation.rows import OURS, ROWS
+from ablation.rows import OURS, ROWS, SIGMAS
 from ablation.runs import Bench, run_row
 from ablation.smoothing import smoothed
-from ablations import verdict
+from ablations import seed_noise, table, verdict
 
 TINY = Budget(
     held_out=4, clips=0, steps=3, batch=2, width=16, heads=2, grid=5, queries=6
@@ -199,3 +199,17 @@ def test_a_direction_is_told_only_beyond_what_seeds_make():
     assert verdict("layers-1", rows(0.11), noise) == "agrees"
     assert verdict("layers-1", rows(0.09), noise) == "disagrees"
     assert verdict("layers-1", rows(0.103), noise) == "within noise"
+
+
+def test_the_table_has_a_line_for_each_row_that_is_done():
+    figures = {"mean": 0.1, "within_10": 0.8, "moving": 0.2}
+    formulas = {key: {"spread": figures} for key in ("constant", "density", "robust")}
+    formulas |= {f"smoothing {sigma:g}": {"clips": figures} for sigma in SIGMAS}
+    worse = {"spread": figures | {"mean": 0.12}}
+    rows = {"paper": {"spread": figures}, "paper-seed-1": worse, "layers-1": worse}
+    noise = seed_noise(rows)
+    assert noise == {"spread": pytest.approx(0.2)}
+    columns, cells = table(formulas, rows, noise)
+    assert len(cells) == 3 + len(SIGMAS) + len(rows)
+    assert all(len(line) == len(columns) for line in cells)
+    assert cells[-1][-3:] == ["+20 % (spread)", "15.5", "within noise"]
