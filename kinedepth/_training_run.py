@@ -6,9 +6,9 @@ import dataclasses
 import importlib.util
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import typer
@@ -30,6 +30,10 @@ MODELS = {"small": SeuratConfig, "base": SeuratConfig.base, "paper": SeuratConfi
 PRECISIONS = ("float32", "bfloat16")
 
 CURVE_FILE = "curve.png"
+
+_HELD_OUT_SHARE, _MOST_HELD_OUT = 10, 16
+
+Footage = TypeVar("Footage")
 
 _SEURAT_CURVE = Curve(
     label="mean error of the log depth ratio",
@@ -176,6 +180,25 @@ def run_training(
     if importlib.util.find_spec("matplotlib") is not None and log.exists():
         draw_curve(log, folder / CURVE_FILE, curve)
     typer.echo(f"Step {trainer.done} of {config.steps}; wrote {target}.")
+
+
+def hold_out(footage: Sequence[Footage], source: Path) -> tuple[list[Footage], list[Footage]]:
+    """What to train on, and every tenth of it (16 at most) to test on.
+
+    Args:
+        footage: clips or the like.
+        source: where they are from, for the message.
+
+    Raises:
+        KinedepthError: if there are fewer than two.
+    """
+    if len(footage) < 2:
+        raise KinedepthError(
+            f"{source} holds one clip, which leaves none to test on; make more, or give --held-out."
+        )
+    apart = range(0, len(footage), _HELD_OUT_SHARE)[:_MOST_HELD_OUT]
+    kept = [clip for index, clip in enumerate(footage) if index not in apart]
+    return kept, [footage[index] for index in apart]
 
 
 def is_first_process() -> bool:

@@ -8,7 +8,12 @@ from typing import Any
 
 from kinedepth._terminal import StageProgress
 from kinedepth._training_curve import Curve
-from kinedepth._training_run import check_run_options, is_one_of_several, run_training
+from kinedepth._training_run import (
+    check_run_options,
+    hold_out,
+    is_one_of_several,
+    run_training,
+)
 from kinedepth.dense.video_depth_anything.model import VideoDepth
 from kinedepth.dense.video_depth_anything.trained import save_trained
 from kinedepth.errors import KinedepthError
@@ -22,13 +27,10 @@ from kinedepth.training.rendered_clips import TrainingClip, read_clips
 from kinedepth.training.trainer import Trainer, TrainingConfig
 from kinedepth.training.video_depth import MODELS, TemporalLoss, VideoDepthTask
 
-_CURVE = Curve(
+DEPTH_CURVE = Curve(
     label="held-out figures",
     lines={"abs_rel": "AbsRel", "tae": "TAE, per cent", "delta1": "delta1"},
 )
-
-_HELD_OUT_SHARE, _MOST_HELD_OUT = 10, 16
-"""Without clips of their own for the test, every tenth clip is held out, 16 at most."""
 
 
 def train_video_depth(
@@ -99,8 +101,8 @@ def train_video_depth(
         folder,
         device=device,
         minutes=minutes,
-        describe=_describe,
-        curve=_CURVE,
+        describe=describe_depth,
+        curve=DEPTH_CURVE,
         export=export,
         target=target,
     )
@@ -115,15 +117,7 @@ def _clips(
 ) -> tuple[Sequence[TrainingClip], Sequence[TrainingClip]]:
     """Clips to train on and to test on."""
     clips = read_clips(data)
-    if held_out is not None:
-        return clips, read_clips(held_out)
-    if len(clips) < 2:
-        raise KinedepthError(
-            f"{data} holds one clip, which leaves none to test on; make more, or give --held-out."
-        )
-    apart = range(0, len(clips), _HELD_OUT_SHARE)[:_MOST_HELD_OUT]
-    kept = [clip for index, clip in enumerate(clips) if index not in apart]
-    return kept, [clips[index] for index in apart]
+    return hold_out(clips, data) if held_out is None else (clips, read_clips(held_out))
 
 
 def _labelled(folder: Path, teacher: str | None, device: str) -> LabelledImages:
@@ -147,7 +141,8 @@ def _labelled(folder: Path, teacher: str | None, device: str) -> LabelledImages:
         )
 
 
-def _describe(figures: dict[str, float]) -> str | None:
+def describe_depth(figures: dict[str, float]) -> str | None:
+    """Held-out figures in a few words; None where there are none."""
     if "abs_rel" not in figures:
         return None
     told = f"held-out AbsRel {figures['abs_rel']:.4f}, delta1 {figures['delta1']:.3f}"

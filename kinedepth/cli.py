@@ -20,6 +20,7 @@ from kinedepth.commands import (
     predict_tapvid3d,
     synth,
     train_clips,
+    train_rollingdepth,
     train_seurat,
     train_vda,
     ttc,
@@ -96,6 +97,7 @@ train_app.command("seurat")(train_seurat.train_seurat_command)
 eval_app.command("depth")(eval_depth.eval_depth_command)
 eval_app.command("tapvid3d")(eval_tapvid3d.eval_tapvid3d_command)
 predict_app.command("tapvid3d")(predict_tapvid3d.predict_tapvid3d_command)
+train_app.command("rollingdepth")(train_rollingdepth.train_rollingdepth_command)
 train_app.command("vda")(train_vda.train_vda_command)
 train_app.command("clips")(train_clips.train_clips_command)
 

@@ -24,3 +24,13 @@ def parse_size(text: str) -> tuple[int, int]:
     if not (width.isdecimal() and height.isdecimal()):
         raise KinedepthError(f"--size takes width x height, e.g. 640x360; got {text!r}.")
     return int(width), int(height)
+
+
+def parse_whole_numbers(option: str, text: str, example: str) -> list[int]:
+    """Numbers from "1,10,25"; ``option`` and ``example`` are for the sentence."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise KinedepthError(
+            f"{option} takes whole numbers with commas between, e.g. {example}; got {text!r}."
+        )
+    return [int(part) for part in parts]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kinedepth._terminal import StageProgress, say
-from kinedepth.commands._parsing import parse_intrinsics
+from kinedepth.commands._parsing import parse_intrinsics, parse_whole_numbers
 from kinedepth.errors import KinedepthError
 
 if TYPE_CHECKING:
@@ -190,7 +190,9 @@ def depth_command(
         scene_cuts=scene_cuts or None,
         preset=preset,
         resolution=resolution,
-        dilations=_dilations(dilations),
+        dilations=(
+            None if dilations is None else parse_whole_numbers("--dilations", dilations, "1,10,25")
+        ),
         snippet_length=snippet_length,
         steps=steps,
         refine_steps=refine_steps,
@@ -256,17 +258,6 @@ def depth_command(
         piece = "scene" if scene_cuts else "window"
         typer.echo(f"What is unknown differs from {piece} to {piece}.")
     typer.echo(f"Wrote {', '.join([*summary['outputs'], 'summary.json'])} to {output}.")
-
-
-def _dilations(text: str | None) -> list[int] | None:
-    if text is None:
-        return None
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() for part in parts):
-        raise KinedepthError(
-            f"--dilations takes whole numbers with commas between, e.g. 1,10,25; got {text!r}."
-        )
-    return [int(part) for part in parts]
 
 
 def _ask(question: str) -> bool:

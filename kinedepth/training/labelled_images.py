@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -20,6 +19,7 @@ from kinedepth.dense.base import DepthModel
 from kinedepth.dense.video_depth_anything.preprocessing import normalise
 from kinedepth.errors import KinedepthError
 from kinedepth.exporting.atomic import atomic_path
+from kinedepth.training._reading import read_image
 from kinedepth.video import Video
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
@@ -116,7 +116,7 @@ def label_images(
     for index, image in enumerate(images):
         label = _label_of(image)
         if not label.is_file():
-            rgb = _read(image)
+            rgb = read_image(image)
             disparity = np.asarray(teacher(rgb), np.float32)
             if disparity.shape != rgb.shape[:2]:
                 raise KinedepthError(
@@ -193,15 +193,8 @@ def _label_of(image: Path) -> Path:
     return image.with_name(image.stem + _LABEL_SUFFIX)
 
 
-def _read(image: Path) -> NDArray[np.uint8]:
-    bgr = cv2.imread(str(image), cv2.IMREAD_COLOR)
-    if bgr is None:
-        raise KinedepthError(f"{image} is not an image that can be read; remove it.")
-    return np.ascontiguousarray(bgr[:, :, ::-1]).astype(np.uint8, copy=False)
-
-
 def _read_pair(image: Path, label: Path) -> tuple[NDArray[np.uint8], NDArray[np.floating]]:
-    rgb, disparity = _read(image), _load_label(label)
+    rgb, disparity = read_image(image), _load_label(label)
     if disparity.shape != rgb.shape[:2]:
         raise KinedepthError(
             f"{label} has shape {disparity.shape}, but its image {rgb.shape[:2]}; remove it to "

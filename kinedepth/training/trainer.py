@@ -39,7 +39,9 @@ class TrainingConfig:
     learning_rate: float = 5e-4
     weight_decay: float = 1e-5
     warmup: int = 100  # steps
-    decay_from: float = 0.4  # share of the steps after which the rate falls linearly to zero
+    decay: str = "linear"  # to zero; or exponential, to final_share
+    decay_from: float = 0.4  # share of the steps after which a linear decay begins
+    final_share: float = 0.01  # of the rate, at the end of an exponential decay
     gradient_norm: float = 1.0
     average: float = 0.998  # decay of the moving average of the weights
     precision: str = "float32"  # of the matrix products: float32 or bfloat16
@@ -48,8 +50,12 @@ class TrainingConfig:
     save_every: int = 100
 
     def rate(self, step: int) -> float:
-        """Learning rate at ``step``: linear warm-up, constant, linear decay to zero."""
+        """Learning rate at ``step``: linear warm-up, then constant and linear decay to zero, or
+        exponential decay from the end of the warm-up on."""
         rise = min(1.0, (step + 1) / max(1, self.warmup))
+        if self.decay == "exponential":
+            passed = max(0, step - self.warmup) / max(1, self.steps - self.warmup)
+            return self.learning_rate * rise * self.final_share**passed
         start = self.decay_from * self.steps
         fall = min(1.0, (self.steps - step) / max(1.0, self.steps - start))
         return self.learning_rate * rise * max(0.0, fall)

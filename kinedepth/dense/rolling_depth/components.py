@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from kinedepth.dense.rolling_depth.widening import widen_first_convolution
 from kinedepth.errors import KinedepthError, MissingExtraError
 
 _PARTS = {
@@ -55,7 +56,9 @@ class Components:
         )
 
 
-def load_components(folder: Path, dtype: torch.dtype = torch.float32) -> Components:
+def load_components(
+    folder: Path, dtype: torch.dtype = torch.float32, widen: bool = False
+) -> Components:
     """The parts of the pipeline in ``folder``, on the CPU.
 
     The text encoder is gone again when this returns: only the empty prompt is ever used.
@@ -63,6 +66,7 @@ def load_components(folder: Path, dtype: torch.dtype = torch.float32) -> Compone
     Args:
         folder: as published, with a folder for each part; weights as ``.safetensors``.
         dtype: of the networks' weights.
+        widen: take the network of a model of images, too, see ``widening``; to train it.
 
     Raises:
         KinedepthError: a part is missing, is of another class, or does not fit its weights.
@@ -76,12 +80,14 @@ def load_components(folder: Path, dtype: torch.dtype = torch.float32) -> Compone
 
     _check_folder(folder)
     prompt = _empty_prompt(folder)
-    with _quietly():
+    with quietly():
         unet = _load_network(UNet2DConditionModel, folder / "unet", dtype)
         vae = _load_network(AutoencoderKL, folder / "vae", dtype)
         with _as_one_sentence(folder / "scheduler"):
             settings = DDIMScheduler.load_config(folder / "scheduler", local_files_only=True)
             scheduler = DDIMScheduler.from_config(settings)
+    if widen and unet.config.in_channels == _CHANNELS["out_channels"]:
+        unet = widen_first_convolution(unet)
     for name, channels in _CHANNELS.items():
         if unet.config[name] != channels:
             raise KinedepthError(
@@ -160,7 +166,7 @@ def _empty_prompt(folder: Path) -> torch.Tensor:
         raise MissingExtraError("transformers", "diffusion") from None
     text_model: Any = CLIPTextModel
     variant = None if (folder / "text_encoder" / "model.safetensors").is_file() else "fp16"
-    with _quietly():
+    with quietly():
         with _as_one_sentence(folder / "tokenizer"):
             tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
             tokens = tokenizer("", padding="do_not_pad", return_tensors="pt").input_ids
@@ -196,8 +202,8 @@ def _as_one_sentence(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _quietly() -> Iterator[None]:
-    """The libraries' own progress bars and advice would cut through ours."""
+def quietly() -> Iterator[None]:
+    """Without the libraries' own progress bars and advice, which would cut through ours."""
     from diffusers.utils import logging as of_diffusers
     from transformers.utils import logging as of_transformers
 

@@ -8,8 +8,8 @@ from typing import Literal, get_args
 from kinedepth.dense.video_depth_anything.precision import Precision, check_precision
 from kinedepth.errors import KinedepthError
 
-Solver = Literal["irls", "adam"]
-"""How snippets are co-aligned: the robust solver, or the published descent."""
+Solver = Literal["irls", "adam", "none"]
+"""How snippets are co-aligned: the robust solver, the published descent, or not at all."""
 
 Decode = Literal["snippets", "merged"]
 """What the decoder gets: every frame of every snippet, as published, or each frame once."""

@@ -65,13 +65,21 @@ class SnippetDiffusion:
         moved: torch.Tensor = schedule.step(velocity, time, sample.float(), return_dict=False)[0]
         return moved
 
-    def velocity(self, images: torch.Tensor, sample: torch.Tensor, time: int) -> torch.Tensor:
-        """The network's own output ``(B, L, 4, h, w)`` float32 (v-prediction)."""
+    def velocity(
+        self, images: torch.Tensor, sample: torch.Tensor, time: int | torch.Tensor
+    ) -> torch.Tensor:
+        """The network's own output ``(B, L, 4, h, w)`` float32 (v-prediction).
+
+        Args:
+            images, sample: as of :meth:`step`.
+            time: of all snippets, or ``(B,)`` of each.
+        """
         batch, length = images.shape[:2]
         joined = torch.cat([images, sample], dim=2).flatten(0, 1).to(self._unet.dtype)
+        times = torch.as_tensor(time, device=joined.device)
         found: torch.Tensor = self._unet(
             joined,
-            torch.tensor(time, device=joined.device),
+            times.repeat_interleave(length) if times.ndim else times,
             encoder_hidden_states=self._prompt.expand(batch * length, -1, -1),
             cross_attention_kwargs={"frames": length},
             return_dict=False,

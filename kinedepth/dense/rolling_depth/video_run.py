@@ -186,6 +186,11 @@ class RollingDepthRun:
         Snippets are compared on a coarse grid: every tenth pixel of decoded ones, as published,
         or the preview of latent ones. That grid is what grows in memory with the video.
         """
+        if self._settings.solver == "none":
+            count = len(self.plan.occurrences)
+            self.scale, self.shift = np.ones(count, np.float32), np.zeros(count, np.float32)
+            self._views = views_of_frames(self.plan, self.scale, self.shift, 0.0)
+            return
         coarse, lowest = self._compared_pixels()
         snippets = coarse[self.plan.occurrences]
         # The lowest value of all pixels counts, not of the compared ones: it stands in a border
