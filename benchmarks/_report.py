@@ -35,7 +35,10 @@ def write_results(name: str, figures: Any) -> Path:
     record = {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "commit": _git("rev-parse", "--short", "HEAD"),
-        "changed_files": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        # Figures written before in the same run are no change of what is measured.
+        "changed_files": bool(
+            _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!benchmarks/results")
+        ),
         "command": " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *_arguments()]),
         "machine": {
             "processor": _processor(),
