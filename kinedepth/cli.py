@@ -17,6 +17,7 @@ from kinedepth.commands import (
     eval_depth,
     eval_tapvid3d,
     lift,
+    live,
     predict_tapvid3d,
     synth,
     train_clips,
@@ -87,6 +88,7 @@ def _kinedepth(
 
 
 app.command("lift")(lift.lift_command)
+app.command("live")(live.live_command)
 app.command("depth")(depth.depth_command)
 app.command("batch")(batch.batch_command)
 app.command("synth")(synth.synth_command)
