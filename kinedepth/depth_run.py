@@ -24,13 +24,8 @@ from numpy.typing import NDArray
 
 import kinedepth
 from kinedepth import hub
-from kinedepth._depth_run_folder import (
-    UNFINISHED,
-    check_run_folder,
-    check_same_run,
-    missing_space,
-    remove_earlier,
-)
+from kinedepth._depth_run_folder import UNFINISHED, check_run_folder, remove_earlier
+from kinedepth._run_folder import check_same_run, fingerprint, missing_space
 from kinedepth.camera import Intrinsics
 from kinedepth.consistent_depth import make_consistent
 from kinedepth.dense.base import DepthModel, ResumableDepthModel
@@ -211,11 +206,9 @@ class DepthRun:
 
     def _header(self, weights: Path) -> dict[str, Any]:
         """Everything that the depth depends on."""
-        video = self.video
-        first_frame = hashlib.sha256(video.frame(0).tobytes()).hexdigest()
         asked = {key: value for key, value in self.options.given().items() if key != "weights"}
         return {
-            "video": [video.name, len(video), video.width, video.height, video.fps, first_frame],
+            "video": fingerprint(self.video),
             "model": self.model,
             "weights": self._fingerprint(weights),
             "options": asked,

@@ -97,15 +97,19 @@ class RowsOnDisk:
         size = self._offset + shape[0] * self._row_bytes
         try:
             self._file = open(path, "r+b" if opened else "w+b", buffering=0)  # noqa: SIM115
-            if opened:
-                if self._file.read(len(header)) != header or path.stat().st_size != size:
-                    self._file.close()
-                    raise KinedepthError(f"{path} is not what an earlier run should have left.")
-            else:
-                self._file.write(header)
-                self._file.truncate(size)
         except OSError as error:
             raise self._told(error) from error
+        try:
+            if not opened:
+                self._file.write(header)
+                self._file.truncate(size)
+            elif self._file.read(len(header)) != header or path.stat().st_size != size:
+                raise KinedepthError(f"{path} is not what an earlier run should have left.")
+        except BaseException as error:
+            self._file.close()
+            if isinstance(error, OSError):
+                raise self._told(error) from error
+            raise
 
     def read(self, rows: range) -> NDArray:
         """As of :class:`Rows`: a new array."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from kinedepth.errors import KinedepthError
-from kinedepth.exporting.atomic import RUN_FILES, prepare_output_folder
+from kinedepth.exporting.atomic import prepare_output_folder
 from kinedepth.exporting.summary import Stopwatch, write_summary
 from kinedepth.exporting.tracks_file import save_tracks3d
+from kinedepth.tracks import LiftedTracks
+from kinedepth.video import Video
 from kinedepth.viewing import write_overlay, write_rerun, write_scene_page
 
 if TYPE_CHECKING:
@@ -19,22 +20,6 @@ if TYPE_CHECKING:
 
 StageProgress = Callable[[str, int, int], None]
 """Called with the name of the stage, how much is done and how much there is."""
-
-
-def check_output_folder(folder: Path, overwrite: bool = False) -> None:
-    """Raise KinedepthError if a run could not be saved to ``folder``; change nothing.
-
-    Asked before the work begins, so that nobody waits for results that have no place to go.
-    :func:`save_run` asks again when it writes.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise KinedepthError(f"{folder} is a file; give a folder to write the results into.")
-    earlier = [name for name in RUN_FILES if (folder / name).exists()]
-    if earlier and not overwrite:
-        raise KinedepthError(
-            f"{folder} already holds {earlier[0]} of an earlier run; choose another folder or "
-            f"add --overwrite."
-        )
 
 
 def save_run(
@@ -63,17 +48,40 @@ def save_run(
         KinedepthError: if the folder holds an earlier run, or a file cannot be written.
     """
     folder = prepare_output_folder(folder, overwrite)
-    tracks, video = lifted.tracks, lifted.video
+    facts = {**lifted.facts, "seconds": lifted.seconds}
+    return write_outputs(lifted.tracks, lifted.video, folder, facts, progress)
+
+
+def write_outputs(
+    tracks: LiftedTracks,
+    video: Video,
+    folder: Path,
+    facts: Mapping[str, Any],
+    progress: StageProgress | None = None,
+) -> list[Path]:
+    """Write the files of a run that ``folder`` does not hold yet; what is there is of this run.
+
+    Args:
+        tracks: what was found; read some frames at a time.
+        video: what it was found in.
+        folder: see :func:`kinedepth.exporting.atomic.prepare_output_folder`.
+        facts: for the summary; ``seconds`` of each stage are added to.
+        progress: told how far each file is.
+
+    Returns:
+        The files of the run, the summary last.
+    """
     watch = Stopwatch()
     tell = progress or (lambda stage, done, total: None)
     written: list[Path] = []
 
     def write(name: str, writer: Callable[[Path], None]) -> None:
         path = folder / name
-        tell(name, 0, 1)
-        with watch.stage(name):
-            writer(path)
-        tell(name, 1, 1)
+        if not path.exists():
+            tell(name, 0, 1)
+            with watch.stage(name):
+                writer(path)
+            tell(name, 1, 1)
         written.append(path)
 
     write("tracks.npz", lambda path: save_tracks3d(path, tracks))
@@ -84,5 +92,5 @@ def save_run(
     if importlib.util.find_spec("rerun") is not None:
         write("scene.rrd", lambda path: write_rerun(tracks, path, video))
     summary = folder / "summary.json"
-    write_summary(summary, {**lifted.facts, "seconds": {**lifted.seconds, **watch.seconds}})
+    write_summary(summary, {**facts, "seconds": {**facts["seconds"], **watch.seconds}})
     return [*written, summary]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kinedepth._terminal import StageProgress
+from kinedepth._terminal import StageProgress, say
 from kinedepth.commands._parsing import parse_intrinsics
 from kinedepth.errors import KinedepthError
 
@@ -85,6 +85,10 @@ def lift_command(
         typer.Option("--accept-licence", help="Agree to the licence of weights to download."),
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on where the same command was stopped or killed."),
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier run in the output folder.")
     ] = False,
@@ -92,16 +96,18 @@ def lift_command(
     """Lift points of a video to 3D.
 
     Writes tracks.npz, overlay.mp4, scene.html (opens in any browser, offline), summary.json
-    and, where the Rerun SDK is installed, scene.rrd.
+    and, where the Rerun SDK is installed, scene.rrd. Videos may be of any length; a run that was
+    stopped goes on with --resume.
     """
     camera = parse_intrinsics(intrinsics)
     if queries is not None and tracker.startswith("file:"):
         raise KinedepthError(f"{tracker} brings its own points; leave out --queries.")
+    from kinedepth.lifting.run import LiftRun, check_lift_folder
+    from kinedepth.lifting.setup import prepare_lift
     from kinedepth.queries_file import parse_queries
-    from kinedepth.run_outputs import check_output_folder, save_run
     from kinedepth.video import load_video
 
-    check_output_folder(output, overwrite)
+    check_lift_folder(output, resume, overwrite)
     points = None if queries is None else parse_queries(queries, query_frame)
     clip = load_video(video, frames)
     scale = None
@@ -109,36 +115,39 @@ def lift_command(
         scale = _open_anchor(anchor, clip, anchor_weights, accept_licence, device)
     elif anchor_weights is not None:
         raise KinedepthError("--anchor-weights needs the name of a model in --anchor.")
-    from kinedepth.lifting import lift
-
-    with StageProgress() as stages:
-        lifted = lift(
-            clip,
-            points,
-            query_frame=query_frame,
-            tracker=tracker,
-            model=model,
-            method=method,
-            intrinsics=camera,
-            field_of_view=fov,
+    setup = prepare_lift(
+        clip,
+        points,
+        query_frame=query_frame,
+        tracker=tracker,
+        model=model,
+        method=method,
+        intrinsics=camera,
+        field_of_view=fov,
+        device=device,
+    )
+    with StageProgress(timed=("tracking",)) as stages:
+        run = LiftRun(
+            setup,
+            output,
             anchor=scale,
-            anchor_fit=anchor_fit,  # type: ignore[arg-type]  # lift checks it.
-            device=device,
+            anchor_fit=anchor_fit,  # type: ignore[arg-type]  # The run checks it.
+            tell=say,
             progress=stages.report,
         )
-        written = save_run(lifted, output, overwrite=overwrite, progress=stages.report)
-    tracks = lifted.tracks.tracks
+        result = run.run(resume, overwrite)
+    facts = result.facts
     typer.echo(
-        f"Lifted {len(tracks)} points over {tracks.frames} frames of {clip.name} "
-        f"({clip.width}x{clip.height}) in {sum(lifted.seconds.values()):.1f} s."
+        f"Lifted {facts['tracks']} points over {len(clip)} frames of {clip.name} "
+        f"({clip.width}x{clip.height}) in {sum(result.seconds.values()):.1f} s."
     )
-    if "assumed" in str(lifted.facts.get("intrinsics_source", "")):
+    if "assumed" in str(facts.get("intrinsics_source", "")):
         typer.echo(
             "The camera is not known: a field of view of 60 degrees across the longer side is "
             "assumed. Give --fov or --intrinsics if you know better."
         )
-    typer.echo(_about_depth(lifted.facts))
-    typer.echo(f"Wrote {', '.join(path.name for path in written)} to {output}.")
+    typer.echo(_about_depth(facts))
+    typer.echo(f"Wrote {', '.join(path.name for path in result.written)} to {output}.")
     typer.echo(f"Look at it: kinedepth view {output}")
 
 

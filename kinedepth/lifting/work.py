@@ -114,7 +114,7 @@ class WorkOnDisk:
                 f"folder that is yours to write to."
             ) from error
         work = cls(folder, {"header": dict(header), "stages": {}, "arrays": {}})
-        work._write_manifest()
+        work._write_manifest({})
         # As JSON gives it back, so that a header compares equal with one that was read.
         return cls.open(folder)
 
@@ -208,8 +208,7 @@ class WorkOnDisk:
                 arrays: dict[str, Any] = dict(state())
                 np.savez(temporary, **arrays)
                 sync_file(temporary)
-        self._stages[stage] = {"done": done, "state": name}
-        self._write_manifest()
+        self._write_manifest({**self._stages, stage: {"done": done, "state": name}})
         if before not in (None, name):
             with contextlib.suppress(OSError):
                 (self.folder / before).unlink()
@@ -222,18 +221,21 @@ class WorkOnDisk:
     def remove(self) -> None:
         """Remove the folder with everything in it."""
         self.close()
+        # Without its manifest, what is left of a removal that was cut short is no run.
+        (self.folder / _MANIFEST).unlink(missing_ok=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.npy"
 
-    def _write_manifest(self) -> None:
+    def _write_manifest(self, stages: dict[str, dict[str, Any]]) -> None:
         manifest = {
             "format": _FORMAT,
             "header": self.header,
-            "stages": self._stages,
+            "stages": stages,
             "arrays": self._shapes,
         }
         with atomic_path(self.folder / _MANIFEST) as temporary:
             temporary.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
             sync_file(temporary)
+        self._stages = stages

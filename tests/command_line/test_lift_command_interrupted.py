@@ -16,6 +16,11 @@ from kinedepth import run_outputs
 from kinedepth.cli import main
 from kinedepth.exporting.atomic import RUN_FILES
 from kinedepth.exporting.tracks_file import load_tracks3d
+from kinedepth.lifting.run import UNFINISHED
+
+
+def names_in(folder):
+    return sorted(path.name for path in folder.iterdir())
 
 
 def test_a_full_disk_is_told_and_keeps_the_tracks(lift, tmp_path, monkeypatch):
@@ -26,7 +31,7 @@ def test_a_full_disk_is_told_and_keeps_the_tracks(lift, tmp_path, monkeypatch):
     outcome = lift("--frames", "0:4")
     assert outcome.code == 2
     assert re.match("kinedepth: no space is left on the disk", outcome.err_lines[-1])
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["tracks.npz"]
+    assert names_in(tmp_path / "out") == [UNFINISHED, "tracks.npz"]
     assert load_tracks3d(tmp_path / "out" / "tracks.npz").tracks.frames == 4
 
 
@@ -67,7 +72,8 @@ def test_ctrl_c_while_writing_leaves_no_half_file(lift, tmp_path, monkeypatch):
     outcome = lift("--frames", "0:4")
     assert outcome.code == 130
     assert re.match("kinedepth: stopped by Ctrl-C", outcome.err_lines[-1])
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["tracks.npz"]
+    assert "--resume" in outcome.err_lines[-2]
+    assert names_in(tmp_path / "out") == [UNFINISHED, "tracks.npz"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends Ctrl-C in another way")
@@ -106,6 +112,6 @@ def test_a_bug_keeps_its_traceback(things, tmp_path, monkeypatch):
     def bug(*_, **__):
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("kinedepth.lifting.lift", bug)
+    monkeypatch.setattr("kinedepth.lifting.run.LiftRun.run", bug)
     with pytest.raises(RuntimeError, match="a bug"):
         main(["lift", str(things / "clip.mp4"), "-o", str(tmp_path / "out")])
