@@ -71,13 +71,13 @@ def eval_depth_command(
     """
     from kinedepth.evaluation.depth_benchmark import score_dataset
     from kinedepth.evaluation.depth_datasets import load_dataset, recognise_dataset
-    from kinedepth.evaluation.depth_predictions import describe_problems
     from kinedepth.evaluation.depth_tables import (
         check_output,
         describe_protocol,
         score_table,
         write_scores,
     )
+    from kinedepth.evaluation.problems import describe_problems
 
     if output is not None:
         check_output(output)

@@ -62,7 +62,7 @@ def eval_tapvid3d_command(
     Rankings differ from one scaling to the next, so each table names its own.
     """
     from kinedepth.evaluation.tapvid3d_files import (
-        describe_problems,
+        describe_split_problems,
         find_clips,
         read_clip_names,
     )
@@ -94,7 +94,7 @@ def eval_tapvid3d_command(
             )
             gathered.append(scores)
             if problems:
-                told = describe_problems(problems, chosen)
+                told = describe_split_problems(problems, chosen)
                 say(f"warning: of the predictions in {folder}, {told}.")
     tables = [format_table(rows) for rows in zip(*gathered, strict=True)]
     typer.echo("\n\n".join(tables))

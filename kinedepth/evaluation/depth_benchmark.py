@@ -9,13 +9,9 @@ from pathlib import Path
 from kinedepth.depth import DepthKind
 from kinedepth.errors import KinedepthError
 from kinedepth.evaluation.depth_alignment import AlignmentMethod
-from kinedepth.evaluation.depth_predictions import (
-    Problem,
-    describe_problems,
-    match_predictions,
-    open_prediction,
-)
+from kinedepth.evaluation.depth_predictions import match_predictions, open_prediction
 from kinedepth.evaluation.depth_truth import DepthTruth
+from kinedepth.evaluation.problems import Problem, describe_problems
 from kinedepth.evaluation.video_depth import DepthScores, evaluate_depth, mean_scores
 
 

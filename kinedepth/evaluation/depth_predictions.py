@@ -5,28 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from kinedepth.depth import DepthKind, DepthVideo
 from kinedepth.depth_files import load_depth_video
 from kinedepth.errors import KinedepthError
 from kinedepth.evaluation.depth_truth import DepthTruth
+from kinedepth.evaluation.problems import Problem
 from kinedepth.evaluation.video_depth import check_frames
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Why a prediction cannot be scored.
-
-    Attributes:
-        clip: the clip, or for an extra prediction its file name.
-        kind: missing; unusable (damaged, or of another length); extra (of no clip).
-        reason: what is wrong with an unusable one.
-    """
-
-    clip: str
-    kind: Literal["missing", "unusable", "extra"]
-    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,22 +69,6 @@ def match_predictions(
 def open_prediction(path: Path, kind: DepthKind | None = None) -> DepthVideo:
     """The prediction at ``path``, long ones on disk; ``kind`` in place of what it says."""
     return load_depth_video(path, kind=kind)
-
-
-def describe_problems(problems: Sequence[Problem]) -> str:
-    """One phrase that names every clip with a problem."""
-    phrases = []
-    missing = [problem.clip for problem in problems if problem.kind == "missing"]
-    if missing:
-        phrases.append(f"{len(missing)} missing ({', '.join(missing)})")
-    unusable = [problem for problem in problems if problem.kind == "unusable"]
-    if unusable:
-        reasons = "; ".join(f"{problem.clip}: {problem.reason}" for problem in unusable)
-        phrases.append(f"{len(unusable)} unusable ({reasons})")
-    extra = [problem.clip for problem in problems if problem.kind == "extra"]
-    if extra:
-        phrases.append(f"{len(extra)} that no clip belongs to ({', '.join(extra)})")
-    return ", ".join(phrases)
 
 
 def _why_unusable(path: Path, clip: DepthTruth, kind: DepthKind | None) -> str:

@@ -10,12 +10,12 @@ import zipfile
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from numpy.lib import format as npy_format
 
 from kinedepth._safe_npz import TAPVID3D_KEYS
 from kinedepth.errors import KinedepthError
+from kinedepth.evaluation.problems import Problem, describe_problems
 from kinedepth.evaluation.tapvid3d_clips import load_prediction
 
 SUBSETS = ("adt", "drivetrack", "pstudio")
@@ -41,22 +41,6 @@ class ClipFile:
     def name(self) -> str:
         """The place without its suffix, e.g. ``adt/clip``."""
         return self.place.with_suffix("").as_posix()
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something wrong with a prediction.
-
-    Attributes:
-        kind: ``missing``; ``extra``: there is no clip that it belongs to; ``unusable``: damaged,
-            of another size, or cannot be scored.
-        clip: name of the clip, as :attr:`ClipFile.name`.
-        reason: of an unusable one, a sentence; otherwise empty.
-    """
-
-    kind: Literal["missing", "extra", "unusable"]
-    clip: str
-    reason: str = ""
 
 
 def find_clips(data: str | Path, only: Collection[str] | None = None) -> list[ClipFile]:
@@ -132,34 +116,23 @@ def check_predictions(
     for done, clip in enumerate(clips, start=1):
         path = folder / clip.place
         if not path.is_file():
-            problems.append(Problem("missing", clip.name))
+            problems.append(Problem(clip.name, "missing"))
         elif reason := _why_unusable(path, clip):
-            problems.append(Problem("unusable", clip.name, reason))
+            problems.append(Problem(clip.name, "unusable", reason))
         if progress is not None:
             progress(done, len(clips))
     known = {clip.place for clip in (all_clips or clips)}
     holders = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
     found = [path.relative_to(folder) for holder in holders for path in _archives(holder)]
     problems += [
-        Problem("extra", place.with_suffix("").as_posix()) for place in found if place not in known
+        Problem(place.with_suffix("").as_posix(), "extra") for place in found if place not in known
     ]
     return problems
 
 
-def describe_problems(problems: Sequence[Problem], clips: Sequence[ClipFile]) -> str:
+def describe_split_problems(problems: Sequence[Problem], clips: Sequence[ClipFile]) -> str:
     """One phrase that names every clip with a problem; a subset without any prediction once."""
-    phrases = []
-    missing = [problem.clip for problem in problems if problem.kind == "missing"]
-    if missing:
-        phrases.append(f"{len(missing)} missing ({', '.join(_by_subset(missing, clips))})")
-    unusable = [problem for problem in problems if problem.kind == "unusable"]
-    if unusable:
-        reasons = "; ".join(f"{problem.clip}: {problem.reason}" for problem in unusable)
-        phrases.append(f"{len(unusable)} unusable ({reasons})")
-    extra = [problem.clip for problem in problems if problem.kind == "extra"]
-    if extra:
-        phrases.append(f"{len(extra)} that no clip belongs to ({', '.join(extra)})")
-    return ", ".join(phrases)
+    return describe_problems(problems, lambda missing: _by_subset(missing, clips))
 
 
 def _by_subset(names: list[str], clips: Sequence[ClipFile]) -> list[str]:

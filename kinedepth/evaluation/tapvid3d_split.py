@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kinedepth.errors import KinedepthError
+from kinedepth.evaluation.problems import Problem
 from kinedepth.evaluation.tapvid3d import (
     PIXEL_THRESHOLDS,
     Thresholds,
@@ -16,9 +17,8 @@ from kinedepth.evaluation.tapvid3d import (
 from kinedepth.evaluation.tapvid3d_clips import load_prediction, load_truth
 from kinedepth.evaluation.tapvid3d_files import (
     ClipFile,
-    Problem,
     check_predictions,
-    describe_problems,
+    describe_split_problems,
 )
 from kinedepth.evaluation.tapvid3d_scaling import SCALINGS, Scaling
 
@@ -110,7 +110,7 @@ def score_split(
             try:
                 scores = [score_clip(truth, prediction, each, thresholds) for each in scalings]
             except KinedepthError as error:
-                problems.append(Problem("unusable", clip.name, str(error).rstrip(".")))
+                problems.append(Problem(clip.name, "unusable", str(error).rstrip(".")))
         for gathered, figures in zip(by_scaling, scores, strict=True):
             gathered[clip.name] = figures
         if progress is not None:
@@ -151,6 +151,6 @@ def _refusal(
 ) -> KinedepthError:
     return KinedepthError(
         f"Of the predictions in {folder} for {len(clips)} clips, "
-        f"{describe_problems(problems, clips)}; mend them, or add --allow-missing to count clips "
-        f"without a usable prediction as zero and leave out the others."
+        f"{describe_split_problems(problems, clips)}; mend them, or add --allow-missing to count "
+        f"clips without a usable prediction as zero and leave out the others."
     )

@@ -18,6 +18,11 @@ from kinedepth._safe_npz import load_arrays, load_tapvid3d
 from kinedepth.camera import Intrinsics
 from kinedepth.errors import KinedepthError
 from kinedepth.exporting.atomic import atomic_path
+from kinedepth.synthesis.clip_set import (
+    CLIPS_PER_SEED,
+    made_with_other_settings,
+    open_clip_set,
+)
 from kinedepth.synthesis.clips import CLIP_CONFIG, Clip, check_clip_size, make_clip
 from kinedepth.synthesis.scene import SceneConfig
 from kinedepth.synthesis.textures import Richness
@@ -28,9 +33,6 @@ _SUFFIXES = (".mp4", ".npz", "_depth.npz", ".json")
 _JPEG_QUALITY = 95
 
 _MIXED: tuple[Richness, Richness] = ("rich", "poor")
-
-_CLIPS_PER_SEED = 100_000
-"""Distance between the seeds of the first clips of neighbouring sets, so that none is shared."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,25 +171,14 @@ def write_clips(
             settings, or if a file cannot be written.
     """
     check_clip_size(frames, width, height, tracks)
-    if count < 1:
-        raise KinedepthError(f"Ask for at least one clip; got {count}.")
-    if not 0 <= seed < 2**31:
-        raise KinedepthError(f"A seed must be a whole number from 0 to 2147483647; got {seed}.")
     if richness not in ("rich", "poor", "mixed"):
         raise KinedepthError(f"Textures are rich, poor or mixed; got {richness!r}.")
-    folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise KinedepthError(f"{folder} is a file; give a folder to write the clips into.")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise KinedepthError(f"{folder} cannot be created ({error.strerror}).") from error
-
+    folder = open_clip_set(folder, count, seed)
     written = []
     for index in range(count):
         name = f"clip{index:04d}"
         look = _MIXED[index % 2] if richness == "mixed" else richness
-        clip_seed = seed * _CLIPS_PER_SEED + index
+        clip_seed = seed * CLIPS_PER_SEED + index
         settings = _settings(clip_seed, frames, width, height, tracks, look, config)
         if not _is_complete(folder, name, settings):
             before = index * frames
@@ -230,10 +221,7 @@ def _is_complete(folder: Path, name: str, settings: dict[str, Any]) -> bool:
         found = None
     # Through JSON once, since that turns tuples into lists.
     if found != json.loads(json.dumps(settings)):
-        raise KinedepthError(
-            f"{folder} already holds {name} made with other settings; choose another folder, or "
-            f"the same settings to go on."
-        )
+        raise made_with_other_settings(folder, name)
     return True
 
 

@@ -25,6 +25,11 @@ from numpy.typing import NDArray
 
 from kinedepth.errors import KinedepthError
 from kinedepth.exporting.atomic import atomic_path
+from kinedepth.synthesis.clip_set import (
+    CLIPS_PER_SEED,
+    made_with_other_settings,
+    open_clip_set,
+)
 from kinedepth.synthesis.clips import (
     CLIP_CONFIG,
     STATIC_SCENE_CONFIG,
@@ -39,9 +44,6 @@ from kinedepth.synthesis.surface_flow import surface_flow
 
 SceneKind = Literal["static", "moving", "mixed"]
 """Whether only the camera moves, or bodies too, or every other clip so."""
-
-_CLIPS_PER_SEED = 100_000
-"""Distance between the seeds of the first clips of neighbouring sets, so that none is shared."""
 
 _FRAMES_TO_CHANGE = 16
 """Shorter clips (stills, for training on single frames) are not asked to change depth."""
@@ -127,21 +129,14 @@ def write_training_clips(
             settings, or if a file cannot be written.
     """
     check_clip_size(frames, width, height)
-    if count < 1:
-        raise KinedepthError(f"Ask for at least one clip; got {count}.")
-    if not 0 <= seed < 2**31:
-        raise KinedepthError(f"A seed must be a whole number from 0 to 2147483647; got {seed}.")
     if scenes not in ("static", "moving", "mixed"):
         raise KinedepthError(f"Scenes are static, moving or mixed; got {scenes!r}.")
-    folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise KinedepthError(f"{folder} is a file; give a folder to write the clips into.")
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = open_clip_set(folder, count, seed)
     written = []
     for index in range(count):
         name = f"clip{index:04d}"
         settings = {
-            "seed": seed * _CLIPS_PER_SEED + index,
+            "seed": seed * CLIPS_PER_SEED + index,
             "frames": frames,
             "width": width,
             "height": height,
@@ -195,10 +190,7 @@ def _is_complete(folder: Path, name: str, settings: dict[str, Any]) -> bool:
         return False
     record = _read_record(provenance)
     if any(record.get(key) != value for key, value in settings.items()):
-        raise KinedepthError(
-            f"{folder} already holds {name} made with other settings; choose another folder, or "
-            f"the same settings to go on."
-        )
+        raise made_with_other_settings(folder, name)
     return True
 
 
