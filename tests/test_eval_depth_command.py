@@ -7,24 +7,14 @@ import cv2
 import numpy as np
 import pytest
 
-from kinedepth.cli import main
-
 SHAPE = (12, 16)
 TRUE = np.random.default_rng(0).uniform(1, 5, (3, *SHAPE))
 
 
 @pytest.fixture
-def kine(capsys):
-    """Runs the command line in this process: exit code, stdout, stderr."""
-
-    def run(*arguments):
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ending:
-            main(["eval", "depth", *map(str, arguments)])
-        captured = capsys.readouterr()
-        return ending.value.code or 0, captured.out, captured.err
-
-    return run
+def score(kine):
+    """Runs ``kinedepth eval depth``."""
+    return lambda *arguments: kine("eval", "depth", *arguments)
 
 
 @pytest.fixture
@@ -44,9 +34,9 @@ def write(path, depth, kind="metric"):
     np.savez(path, depth=np.asarray(depth, np.float32), kind=np.array(kind), fps=np.array(25.0))
 
 
-def test_the_table_has_a_row_for_each_clip_and_the_mean(kine, folders):
+def test_the_table_has_a_row_for_each_clip_and_the_mean(score, folders):
     truth, predictions = folders
-    code, out, _ = kine("--predictions", predictions, "--truth", truth)
+    code, out, _ = score("--predictions", predictions, "--truth", truth)
     assert code == 0
     rows = {line.split("│")[1].strip(): line for line in out.splitlines() if "│" in line}
     assert list(rows) == ["one", "three", "two", "mean of 3"]
@@ -56,10 +46,10 @@ def test_the_table_has_a_row_for_each_clip_and_the_mean(kine, folders):
     assert "TAE" not in out.splitlines()[2]
 
 
-def test_json_and_csv_hold_every_digit(kine, folders, tmp_path):
+def test_json_and_csv_hold_every_digit(score, folders, tmp_path):
     truth, predictions = folders
     for name in ("scores.json", "scores.csv"):
-        code, out, _ = kine("--predictions", predictions, "--truth", truth, "-o", tmp_path / name)
+        code, out, _ = score("--predictions", predictions, "--truth", truth, "-o", tmp_path / name)
         assert (code, out.splitlines()[-1]) == (0, f"Wrote {tmp_path / name}.")
     record = json.loads((tmp_path / "scores.json").read_text())
     with (tmp_path / "scores.csv").open() as file:
@@ -74,14 +64,14 @@ def test_json_and_csv_hold_every_digit(kine, folders, tmp_path):
     assert record["mean"]["tae"] is None
 
 
-def test_every_gap_is_named_in_one_error(kine, folders):
+def test_every_gap_is_named_in_one_error(score, folders):
     truth, predictions = folders
     (predictions / "one.npz").unlink()
     write(predictions / "two.npz", TRUE[:2])
     (predictions / "three.npz").write_bytes(b"PK")
     write(predictions / "four.npz", TRUE)
     (predictions / "notes.txt").write_text("not a prediction")
-    code, out, err = kine("--predictions", predictions, "--truth", truth)
+    code, out, err = score("--predictions", predictions, "--truth", truth)
     assert (code, out) == (2, "")
     assert len(err.splitlines()) == 1
     for part in (
@@ -95,25 +85,25 @@ def test_every_gap_is_named_in_one_error(kine, folders):
     assert "notes" not in err
 
 
-def test_what_is_missing_can_be_left_out_of_the_mean(kine, folders):
+def test_what_is_missing_can_be_left_out_of_the_mean(score, folders):
     truth, predictions = folders
     (predictions / "one.npz").unlink()
-    code, out, err = kine("--predictions", predictions, "--truth", truth, "--allow-missing")
+    code, out, err = score("--predictions", predictions, "--truth", truth, "--allow-missing")
     assert code == 0
     assert "warning: left out of the mean, 1 missing (one)." in err
     assert "mean of 2" in out
     assert "0.2500" in out
 
 
-def test_nothing_to_score_is_an_error_even_where_gaps_are_allowed(kine, folders, tmp_path):
+def test_nothing_to_score_is_an_error_even_where_gaps_are_allowed(score, folders, tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
-    code, _, err = kine("--predictions", empty, "--truth", folders[0], "--allow-missing")
+    code, _, err = score("--predictions", empty, "--truth", folders[0], "--allow-missing")
     assert code == 2
     assert "No prediction in" in err
 
 
-def test_folders_of_a_run_and_of_images_are_predictions_too(kine, folders):
+def test_folders_of_a_run_and_of_images_are_predictions_too(score, folders):
     truth, predictions = folders
     for name in ("one", "two"):
         (predictions / f"{name}.npz").unlink()
@@ -123,38 +113,38 @@ def test_folders_of_a_run_and_of_images_are_predictions_too(kine, folders):
         cv2.imwrite(str(predictions / f"two/{i}.png"), (1200 * frame).astype(np.uint16))
     write(predictions / "three.npz", 1 / TRUE, "affine_invariant_disparity")
     # PNG files without a scale do not say what they mean.
-    code, _, err = kine("--predictions", predictions, "--truth", truth)
+    code, _, err = score("--predictions", predictions, "--truth", truth)
     assert code == 2
     assert "1 unusable (two:" in err
-    code, out, _ = kine("--predictions", predictions, "--truth", truth, "--allow-missing")
+    code, out, _ = score("--predictions", predictions, "--truth", truth, "--allow-missing")
     assert code == 0
     assert "alignment: see the clip" in out
     assert "scale-shift in disparity" in out
 
 
-def test_two_predictions_of_one_clip_are_told(kine, folders):
+def test_two_predictions_of_one_clip_are_told(score, folders):
     truth, predictions = folders
     write(predictions / "one" / "depth.npz", TRUE)
-    code, _, err = kine("--predictions", predictions, "--truth", truth)
+    code, _, err = score("--predictions", predictions, "--truth", truth)
     assert code == 2
     assert "one: both one.npz and one/ exist" in err
 
 
-def test_kind_and_alignment_can_be_given(kine, folders):
+def test_kind_and_alignment_can_be_given(score, folders):
     truth, predictions = folders
     for name in ("one", "two", "three"):
         write(predictions / f"{name}.npz", 3 / TRUE + 1)
     kind = ("--kind", "affine_invariant_disparity")
-    code, out, _ = kine("--predictions", predictions, "--truth", truth, *kind)
+    code, out, _ = score("--predictions", predictions, "--truth", truth, *kind)
     assert code == 0
     assert "0.0000" in out
-    code, out, _ = kine("--predictions", predictions, "--truth", truth, "--alignment", "median")
+    code, out, _ = score("--predictions", predictions, "--truth", truth, "--alignment", "median")
     assert "alignment: median in depth" in out
 
 
-def test_as_published_is_said_in_the_table(kine, folders):
+def test_as_published_is_said_in_the_table(score, folders):
     truth, predictions = folders
-    code, out, _ = kine("--predictions", predictions, "--truth", truth, "--as-published")
+    code, out, _ = score("--predictions", predictions, "--truth", truth, "--as-published")
     assert code == 0
     assert "scale-shift in disparity, as published" in out
 
@@ -171,8 +161,8 @@ def test_as_published_is_said_in_the_table(kine, folders):
         (["--truth", "absent"], "There is no folder absent with true depth"),
     ],
 )
-def test_wrong_usage_is_one_line(kine, folders, arguments, message):
-    code, out, err = kine("--predictions", folders[1], "--truth", folders[0], *arguments)
+def test_wrong_usage_is_one_line(score, folders, arguments, message):
+    code, out, err = score("--predictions", folders[1], "--truth", folders[0], *arguments)
     assert (code, out) == (2, "")
     assert message in err
     assert len(err.splitlines()) == 1

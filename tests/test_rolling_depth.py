@@ -18,7 +18,6 @@ from rolling_reference import moving_picture, tiny_components, tiny_unet, write_
 from safetensors.torch import load_file, save_file
 
 from kinedepth import hub
-from kinedepth.cli import main
 from kinedepth.dense.registry import DepthOptions, find_weights, make_depth_model
 from kinedepth.dense.rolling_depth import scratch, video_run
 from kinedepth.dense.rolling_depth.components import Components, load_components
@@ -278,15 +277,7 @@ def test_a_file_in_place_of_a_folder_is_told(tmp_path):
         make_depth_model("rollingdepth", DepthOptions(weights=file))
 
 
-def run_command(capsys, *arguments):
-    """Exit code, and what was printed, of the command line in this process."""
-    with pytest.raises(SystemExit) as stopped:
-        main([str(argument) for argument in arguments])
-    printed = capsys.readouterr()
-    return stopped.value.code or 0, printed.out, printed.err
-
-
-def test_the_command_takes_its_options_and_writes_the_usual_files(pipeline, tmp_path, capsys):
+def test_the_command_takes_its_options_and_writes_the_usual_files(pipeline, tmp_path, kine):
     frames, output = tmp_path / "frames", tmp_path / "out"
     frames.mkdir()
     for index, frame in enumerate(moving_picture(5, 50, 70)):
@@ -295,9 +286,7 @@ def test_the_command_takes_its_options_and_writes_the_usual_files(pipeline, tmp_
     chosen = ("--preset", "full", "--resolution", 64, "--dilations", "1, 2", "--seed", 4)
     more = ("--refine-steps", 1, "--snippet-length", 2, "--decode", "merged")
     solved = ("--solver", "irls", "--steps", 1, "--format", "npz")
-    code, out, _ = run_command(
-        capsys, "depth", frames, "-o", output, *asked, *chosen, *more, *solved
-    )
+    code, out, _ = kine("depth", frames, "-o", output, *asked, *chosen, *more, *solved)
     assert code == 0
     assert "larger is nearer" in out
     with np.load(output / "depth.npz") as file:
@@ -308,9 +297,9 @@ def test_the_command_takes_its_options_and_writes_the_usual_files(pipeline, tmp_
 
 
 @pytest.mark.parametrize("dilations", ["1,x", "", "1;2"])
-def test_dilations_that_are_no_numbers_are_told(dilations, tmp_path, capsys):
+def test_dilations_that_are_no_numbers_are_told(dilations, tmp_path, kine):
     asked = ("--model", "rollingdepth", "--dilations", dilations)
-    code, _, err = run_command(capsys, "depth", "video.mp4", "-o", tmp_path / "out", *asked)
+    code, _, err = kine("depth", "video.mp4", "-o", tmp_path / "out", *asked)
     assert code == 2
     assert "--dilations takes whole numbers" in err
 

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kinedepth.camera import Intrinsics
-from kinedepth.cli import main
 from kinedepth.contact_run import CONTACT_FILES
 from kinedepth.errors import KinedepthError
 from kinedepth.exporting.ttc_table import write_contact_table
@@ -334,21 +333,18 @@ def things(tmp_path_factory):
 
 
 @pytest.fixture
-def kine(capsys, things, tmp_path):
+def ttc(kine, things, tmp_path):
+    """Runs ``kinedepth ttc`` with a tiny network."""
+
     def run(source, *options, output=tmp_path / "out"):
-        capsys.readouterr()
         usual = ("-o", output, "--model", things / "tiny.safetensors", "--queries", "grid:4")
-        words = ["ttc", source, *usual, "--device", "cpu", *options]
-        with pytest.raises(SystemExit) as ending:
-            main([str(word) for word in words])
-        captured = capsys.readouterr()
-        return ending.value.code or 0, captured.out, captured.err
+        return kine("ttc", source, *usual, "--device", "cpu", *options)
 
     return run
 
 
-def test_the_command_leaves_table_film_and_summary(kine, things, tmp_path):
-    code, out, _ = kine(things / "clip.mp4", "--warn", "4")
+def test_the_command_leaves_table_film_and_summary(ttc, things, tmp_path):
+    code, out, _ = ttc(things / "clip.mp4", "--warn", "4")
     assert code == 0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(CONTACT_FILES)
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
@@ -358,13 +354,21 @@ def test_the_command_leaves_table_film_and_summary(kine, things, tmp_path):
     assert summary["soonest"]["ttc"] == pytest.approx(2.1, rel=0.3)
     assert "contact in" in out
     assert summary["first_warning_time"] is not None
+    assert summary["rigid_groups"] is True
 
 
-def test_images_need_a_frame_rate_and_it_counts_before_frames_are_chosen(kine, things, tmp_path):
-    code, _, err = kine(things / "images")
+def test_the_network_can_be_taken_at_its_word(kine, things, tmp_path):
+    assert kine(things / "clip.mp4", "--no-rigid")[0] == 0
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert "rigid_groups" not in summary
+    assert "rigid groups" not in summary["seconds"]
+
+
+def test_images_need_a_frame_rate_and_it_counts_before_frames_are_chosen(ttc, things, tmp_path):
+    code, _, err = ttc(things / "images")
     assert code == 2
     assert "give their --fps" in err
-    code, _, _ = kine(things / "images", "--fps", "20", "--frames", "::2")
+    code, _, _ = ttc(things / "images", "--fps", "20", "--frames", "::2")
     assert code == 0
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["fps"] == pytest.approx(10)
@@ -382,8 +386,8 @@ def test_images_need_a_frame_rate_and_it_counts_before_frames_are_chosen(kine, t
         (("--window", "0"), "window has to be"),
     ],
 )
-def test_what_cannot_be_done_is_told_in_one_sentence(kine, things, tmp_path, options, sentence):
-    code, _, err = kine(things / "clip.mp4", *options)
+def test_what_cannot_be_done_is_told_in_one_sentence(ttc, things, tmp_path, options, sentence):
+    code, _, err = ttc(things / "clip.mp4", *options)
     assert code == 2
     said = [line for line in err.splitlines() if line.startswith("kinedepth:")]
     assert len(said) == 1
@@ -391,15 +395,15 @@ def test_what_cannot_be_done_is_told_in_one_sentence(kine, things, tmp_path, opt
     assert not list(tmp_path.glob("out/*"))
 
 
-def test_an_earlier_run_is_replaced_only_when_asked_and_a_lift_never(kine, things, tmp_path):
+def test_an_earlier_run_is_replaced_only_when_asked_and_a_lift_never(ttc, things, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "ttc.csv").write_text("old")
-    code, _, err = kine(things / "clip.mp4")
+    code, _, err = ttc(things / "clip.mp4")
     assert code == 2
     assert "already holds ttc.csv" in err
-    assert kine(things / "clip.mp4", "--overwrite")[0] == 0
+    assert ttc(things / "clip.mp4", "--overwrite")[0] == 0
     (tmp_path / "lift").mkdir()
     (tmp_path / "lift" / "tracks.npz").write_text("lifted")
-    code, _, err = kine(things / "clip.mp4", "--overwrite", output=tmp_path / "lift")
+    code, _, err = ttc(things / "clip.mp4", "--overwrite", output=tmp_path / "lift")
     assert code == 2
     assert "of a lift; choose another folder" in err
