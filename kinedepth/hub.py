@@ -199,9 +199,18 @@ PUBLISHED: dict[str, PublishedWeights] = {
     **_depth_anything_v2("metric-outdoor"),
     **_depth_anything_v2(""),
     "zoedepth": _transformers("Intel/zoedepth-nyu-kitti", 1380, MIT),
+    "marigold": _pipeline("prs-eth/marigold-depth-v1-1", RAIL_PP_M),
     "depth-pro": _transformers("apple/DepthPro-hf", 1900, APPLE_AMLR),
 }
 """By name of the model."""
+
+TINY_AUTOENCODER = PublishedWeights(
+    "madebyollin/taesd",
+    (HubFile("config.json"), HubFile("diffusion_pytorch_model.safetensors")),
+    MIT,
+    megabytes=10,
+)
+"""Decodes latents of Stable Diffusion 1 and 2, and so of RollingDepth (Ollin Boer Bohan)."""
 
 Permission = Callable[[PublishedWeights], bool]
 """Called before a download: shows the licence, and says whether the user agrees to it."""

@@ -100,7 +100,9 @@ def depth_command(
     ] = None,
     resolution: Annotated[
         int | None,
-        typer.Option(help="Pixels of the long side in rollingdepth; 0 for the video's own."),
+        typer.Option(
+            help="Pixels of the long side in rollingdepth or marigold; 0 for the video's own."
+        ),
     ] = None,
     dilations: Annotated[
         str | None,
@@ -110,7 +112,8 @@ def depth_command(
         int | None, typer.Option(help="Frames in a snippet (rollingdepth); 3 as in training.")
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(help="Denoising steps of the snippets (rollingdepth).")
+        int | None,
+        typer.Option(help="Denoising steps (rollingdepth, marigold)."),
     ] = None,
     refine_steps: Annotated[
         int | None, typer.Option(help="Steps of refining the whole video (rollingdepth).")
@@ -126,7 +129,14 @@ def depth_command(
             "which is faster and close to it."
         ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of the noise (rollingdepth).")] = None,
+    tiny_decoder: Annotated[
+        str | None,
+        typer.Option(
+            help="Decode with a tiny autoencoder, coarser and faster (rollingdepth): a folder, or "
+            "taesd to download it."
+        ),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the noise (rollingdepth, marigold).")] = None,
     formats: Annotated[
         str, typer.Option("--format", help="Of npz, mp4, png16, exr, with commas between.")
     ] = "npz,mp4",
@@ -198,6 +208,7 @@ def depth_command(
         refine_steps=refine_steps,
         solver=solver,
         decode=decode,
+        tiny_decoder=tiny_decoder,
         seed=seed,
         consistent=consistent or None,
     )

@@ -46,6 +46,7 @@ class DepthOptions:
         refine_steps: of the refinement of the whole video; 0 for none.
         solver: of the snippets' alignment: irls or adam.
         decode: what passes the decoder: all snippets, or each frame once (merged).
+        tiny_decoder: a tiny autoencoder that decodes instead: a folder, or taesd.
         seed: of the noise that depth begins with.
         consistent: scale and shift each frame so that depth agrees along tracked points
             (:mod:`kinedepth.dense.consistent`); done by whoever runs the model.
@@ -67,6 +68,7 @@ class DepthOptions:
     refine_steps: int | None = None
     solver: str | None = None
     decode: str | None = None
+    tiny_decoder: str | None = None
     seed: int | None = None
     consistent: bool | None = None
 
@@ -141,7 +143,7 @@ def _depth_anything_v2(kind: DepthKind, infix: str = "") -> dict[str, DepthModel
 
 def _rolling_depth() -> DepthModelEntry:
     snippets = ("preset", "resolution", "dilations", "snippet_length", "steps", "refine_steps")
-    options = (*snippets, "solver", "decode", "seed", "precision")
+    options = (*snippets, "solver", "decode", "tiny_decoder", "seed", "precision")
     loader = "kinedepth.dense.rolling_depth.depth_model:load"
     return DepthModelEntry(loader, "affine_invariant_disparity", options)
 
@@ -162,6 +164,12 @@ DEPTH_MODELS: dict[str, DepthModelEntry] = {
     **_depth_anything_v2("affine_invariant_disparity"),
     "zoedepth": _per_frame("metric", "input_size", "precision"),
     "depth-pro": _per_frame("metric", "precision"),
+    "marigold": DepthModelEntry(
+        "kinedepth.dense.marigold:load",
+        "affine_invariant",
+        ("steps", "resolution", "seed", "precision", "consistent"),
+        per_frame=True,
+    ),
 }
 """What each name stands for."""
 

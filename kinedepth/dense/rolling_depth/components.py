@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from kinedepth.dense.rolling_depth.config import PIXELS_PER_LATENT
 from kinedepth.dense.rolling_depth.widening import widen_first_convolution
 from kinedepth.errors import KinedepthError, MissingExtraError
 
@@ -39,12 +40,14 @@ class Components:
         vae: ``AutoencoderKL`` of images and depth.
         scheduler: ``DDIMScheduler``, the noise schedule; never stepped itself, see ``diffusion``.
         prompt: ``(1, 2, C)`` float32 embedding of the empty prompt.
+        tiny_decoder: ``AutoencoderTiny`` that decodes in place of ``vae``, or None.
     """
 
     unet: Any
     vae: Any
     scheduler: Any
     prompt: torch.Tensor
+    tiny_decoder: Any = None
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Components:
         """All parts on ``device``, the networks' weights as ``dtype``."""
@@ -53,11 +56,15 @@ class Components:
             self.vae.to(device=device, dtype=dtype),
             self.scheduler,
             self.prompt,
+            self.tiny_decoder and self.tiny_decoder.to(device=device, dtype=dtype),
         )
 
 
 def load_components(
-    folder: Path, dtype: torch.dtype = torch.float32, widen: bool = False
+    folder: Path,
+    dtype: torch.dtype = torch.float32,
+    widen: bool = False,
+    pipeline: str = "RollingDepth",
 ) -> Components:
     """The parts of the pipeline in ``folder``, on the CPU.
 
@@ -67,6 +74,7 @@ def load_components(
         folder: as published, with a folder for each part; weights as ``.safetensors``.
         dtype: of the networks' weights.
         widen: take the network of a model of images, too, see ``widening``; to train it.
+        pipeline: what it is called, for messages; Marigold has the same parts.
 
     Raises:
         KinedepthError: a part is missing, is of another class, or does not fit its weights.
@@ -78,7 +86,7 @@ def load_components(
         raise MissingExtraError("diffusers", "diffusion") from None
     from kinedepth.dense.rolling_depth.attention import SnippetAttention
 
-    _check_folder(folder)
+    _check_folder(folder, pipeline)
     prompt = _empty_prompt(folder)
     with quietly():
         unet = _load_network(UNet2DConditionModel, folder / "unet", dtype)
@@ -92,7 +100,7 @@ def load_components(
         if unet.config[name] != channels:
             raise KinedepthError(
                 f"The network in {folder / 'unet'} has {unet.config[name]} {name}, but one of "
-                f"RollingDepth has {channels}; give the folder of such a pipeline."
+                f"{pipeline} has {channels}; give the folder of such a pipeline."
             )
     if unet.config.cross_attention_dim != prompt.shape[-1]:
         raise KinedepthError(
@@ -103,16 +111,48 @@ def load_components(
     return Components(unet, vae, scheduler, prompt)
 
 
-def _check_folder(folder: Path) -> None:
+def load_tiny_decoder(folder: Path, dtype: torch.dtype = torch.float32) -> Any:
+    """An ``AutoencoderTiny``, which decodes latents of the same kind with far less work.
+
+    Args:
+        folder: with ``config.json`` and its weights as ``.safetensors``.
+        dtype: of the weights.
+
+    Raises:
+        KinedepthError: a file is missing or damaged, or latents have other channels or another
+            size than RollingDepth's.
+        MissingExtraError: diffusers is not installed.
+    """
+    try:
+        from diffusers import AutoencoderTiny
+    except ImportError:
+        raise MissingExtraError("diffusers", "diffusion") from None
+    if not (folder / "config.json").is_file():
+        raise KinedepthError(f"{folder} is no folder of a tiny autoencoder: it lacks config.json.")
+    with quietly():
+        network = _load_network(AutoencoderTiny, folder, dtype)
+    config = network.config
+    enlarges = config.upsampling_scaling_factor ** (len(config.decoder_block_out_channels) - 1)
+    if config.latent_channels != _CHANNELS["out_channels"] or enlarges != PIXELS_PER_LATENT:
+        raise KinedepthError(
+            f"The tiny autoencoder in {folder} is for latents of {config.latent_channels} "
+            f"channels at 1/{enlarges} of the size, but RollingDepth's have "
+            f"{_CHANNELS['out_channels']} at 1/{PIXELS_PER_LATENT}; give one for Stable Diffusion "
+            f"1 or 2."
+        )
+    return network
+
+
+def _check_folder(folder: Path, pipeline: str) -> None:
     if not folder.is_dir():
         raise KinedepthError(
-            f"{folder} is no folder; give the folder of a RollingDepth pipeline, with "
+            f"{folder} is no folder; give the folder of a {pipeline} pipeline, with "
             f"{', '.join(_PARTS)} in it."
         )
     missing = [part for part in _PARTS if not (folder / part).is_dir()]
     if missing:
         raise KinedepthError(
-            f"{folder} lacks {', '.join(missing)}; a RollingDepth pipeline has the folders "
+            f"{folder} lacks {', '.join(missing)}; a {pipeline} pipeline has the folders "
             f"{', '.join(_PARTS)}."
         )
     index = folder / "model_index.json"
@@ -125,7 +165,7 @@ def _check_folder(folder: Path) -> None:
         # Tokenizers have a slow and a fast class for the same thing.
         if name.removesuffix("Fast") != _PARTS[part]:
             raise KinedepthError(
-                f"In {folder} the {part} is a {name}, but RollingDepth has a {_PARTS[part]}."
+                f"In {folder} the {part} is a {name}, but {pipeline} has a {_PARTS[part]}."
             )
 
 

@@ -11,14 +11,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from kinedepth import hub
 from kinedepth.dense.base import FrameProgress
-from kinedepth.dense.rolling_depth.components import Components, load_components
+from kinedepth.dense.rolling_depth.components import (
+    Components,
+    load_components,
+    load_tiny_decoder,
+)
 from kinedepth.dense.rolling_depth.config import RollingDepthSettings
 from kinedepth.dense.rolling_depth.latents import resize
 from kinedepth.dense.rolling_depth.presets import find_settings
 from kinedepth.dense.rolling_depth.video_run import RollingDepthRun
 from kinedepth.dense.video_depth_anything.precision import Precision, check_usable
 from kinedepth.depth import DepthKind
+from kinedepth.errors import KinedepthError
 from kinedepth.video import Video
 
 if TYPE_CHECKING:
@@ -104,7 +110,8 @@ def load(
             no sense.
         MissingExtraError: diffusers or transformers is not installed.
     """
-    asked = {key: value for key, value in options.given().items() if key != "weights"}
+    apart = ("weights", "tiny_decoder")
+    asked = {key: value for key, value in options.given().items() if key not in apart}
     if "dilations" in asked:
         asked["dilations"] = tuple(asked["dilations"])
     settings = find_settings(**asked)
@@ -112,5 +119,28 @@ def load(
     suitable: Precision = "float32" if device.type == "cpu" else "float16"
     precision = settings.precision or suitable
     check_usable(precision, device)
-    components = load_components(weights, _TYPES[precision]).to(device, _TYPES[precision])
+    components = load_components(weights, _TYPES[precision])
+    if options.tiny_decoder is not None:
+        folder = find_tiny_decoder(options.tiny_decoder)
+        components.tiny_decoder = load_tiny_decoder(folder, _TYPES[precision])
+    components = components.to(device, _TYPES[precision])
     return RollingDepthModel(components, settings, name=name)
+
+
+def find_tiny_decoder(named: str) -> Path:
+    """The folder of a tiny autoencoder: one that is here, or the published one.
+
+    Args:
+        named: a folder, or ``taesd``, which is downloaded after its (permissive) licence was
+            shown.
+
+    Raises:
+        KinedepthError: there is no such folder, or it cannot be downloaded.
+    """
+    if Path(named).is_dir():
+        return Path(named)
+    if named != "taesd":
+        raise KinedepthError(
+            f"There is no folder {named} with a tiny autoencoder; give one, or taesd."
+        )
+    return hub.fetch(hub.TINY_AUTOENCODER, hub.permission())

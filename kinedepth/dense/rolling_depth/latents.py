@@ -16,10 +16,12 @@ class LatentCodec:
 
     Args:
         vae: ``AutoencoderKL``, on the device to run on; its last layer is kept in float32.
+        tiny_decoder: ``AutoencoderTiny`` that decodes in its place, on the same device, or None.
     """
 
-    def __init__(self, vae: Any) -> None:
+    def __init__(self, vae: Any, tiny_decoder: Any = None) -> None:
         self._vae = vae.eval()
+        self._tiny = tiny_decoder
         self._factor = float(vae.config.scaling_factor)
         self.device = vae.device
         self._type = vae.encoder.conv_in.weight.dtype
@@ -44,6 +46,11 @@ class LatentCodec:
 
     def decode_depth(self, latents: torch.Tensor) -> torch.Tensor:
         """Depth ``(B, H, W)`` float32, not clipped, of ``latents (B, 4, h, w)``."""
+        if self._tiny is not None:
+            # It takes latents as they are diffused: their scale is part of its weights.
+            scaled = latents.to(self.device, self._type) / self._tiny.config.scaling_factor
+            decoded: torch.Tensor = self._tiny.decode(scaled).sample
+            return decoded.float().mean(dim=1)
         scaled = latents.to(self.device, torch.float32) / self._factor
         images: torch.Tensor = self._vae.decode(scaled.to(self._type)).sample
         return images.float().mean(dim=1)

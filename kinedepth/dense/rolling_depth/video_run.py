@@ -84,7 +84,7 @@ class RollingDepthRun:
         steps_done: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
         self._settings, self._video = settings, video
-        self._codec = LatentCodec(components.vae)
+        self._codec = LatentCodec(components.vae, components.tiny_decoder)
         self._diffusion = SnippetDiffusion(components)
         self._device = components.unet.device
         self.size = network_size(video.height, video.width, settings.resolution)
