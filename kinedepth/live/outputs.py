@@ -147,7 +147,7 @@ class StreamOutput:
             self._container.mux(self._stream.encode(picture))
 
     def _open(self, width: int, height: int) -> None:
-        options = {"flush_packets": "1", "muxdelay": "0"}
+        options = {"flush_packets": "1"}
         self._container = av.open(self._address, "w", format="mpegts", options=options)
         self._stream = self._container.add_stream("libx264", rate=25)
         self._stream.width, self._stream.height = width, height

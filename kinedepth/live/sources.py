@@ -12,6 +12,7 @@ import av
 import cv2
 import numpy as np
 from av.error import FFmpegError
+from av.format import ContainerFormat, Flags
 
 from kinedepth._frame_source import ASSUMED_FPS, MOST_PIXELS, check_frame_size
 from kinedepth._stream_source import Orientation
@@ -30,8 +31,11 @@ _NETWORK_PROTOCOLS = (
 _OPENING_SECONDS = 10.0
 """Given to a network address to answer."""
 
-_ANALYSIS_MICROSECONDS = "1000000"
-"""Of a stream that are looked at before its first frame is given out."""
+_BRIEF_LOOK = {"analyzeduration": "1000000", "fpsprobesize": "0"}
+"""What FFmpeg may read of a stream before it gives out the first frame: a second..."""
+
+_BRIEFER_LOOK = {"probesize": "500000"}
+"""... and through a pipe, whose format may tell no time, so many bytes."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,8 @@ def open_source(text: str, raw: RawFormat | None = None, paced: bool = True) -> 
         return Camera(int(text))
     if text == PIPE:
         if raw is None:
-            return Stream("pipe:0", "Standard input", {"protocol_whitelist": "pipe"})
+            options = {"protocol_whitelist": "pipe", **_BRIEFER_LOOK}
+            return Stream("pipe:0", "Standard input", options)
         return Stream("pipe:0", "Standard input", raw.options, "rawvideo")
     if "://" in text:
         address = urlsplit(text)
@@ -184,12 +189,13 @@ class Stream:
         began, index, first = clock(), 0, None
         with self._open() as container:
             stream = self._video_stream(container)
+            timed = _tells_time(container.format)
             for frame in self._decoded(container, stream):
                 arrived = clock()
                 stored = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
                 image = Orientation.of(frame).apply(stored)
                 time = arrived - began
-                if frame.pts is not None and frame.time_base is not None:
+                if timed and frame.pts is not None and frame.time_base is not None:
                     seconds = float(frame.pts * frame.time_base)
                     first = seconds if first is None else first
                     time = seconds - first
@@ -199,7 +205,7 @@ class Stream:
             raise KinedepthError(f"{self.label} ended before a frame of video could be decoded.")
 
     def _open(self) -> Any:
-        options = {"analyzeduration": _ANALYSIS_MICROSECONDS, **self.options}
+        options = {**_BRIEF_LOOK, **self.options}
         # Once it is open, whoever waits for its frames knows how long to.
         timeout = (_OPENING_SECONDS, None) if self.network else None
         try:
@@ -247,3 +253,9 @@ class Stream:
                 yield from packet.decode()
             except FFmpegError:
                 continue
+
+
+def _tells_time(container: ContainerFormat) -> bool:
+    """Whether frames carry times; those of a bare run of JPEGs are FFmpeg's guess."""
+    no_times: Any = Flags.no_timestamps
+    return not (container.flags & no_times.value or container.name.endswith("_pipe"))
