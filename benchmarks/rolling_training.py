@@ -1,12 +1,13 @@
 """Does RollingDepth learn, and what do dilations, co-alignment and refinement do?
 
-    python benchmarks/rolling_training.py [--folder runs/rolling_tiny] [--minutes M]
+    python benchmarks/rolling_training.py [--folder runs/rolling_tiny] [--minutes M] [--only WAY ...]
 
 A tiny autoencoder and then a tiny network are trained from scratch on snippets of one to three
 frames of rendered clips at 56x56. The network then predicts held-out clips of 78 frames of other
 seeds, whole, in several ways: with fewer dilations, without co-alignment, with refinement. AbsRel
 and delta1 are up to one scale and shift of the disparity of a clip; TAE is of those clips in which
-only the camera moves. Runs that were stopped go on; those that are done are only tested.
+only the camera moves. Runs that were stopped go on; --minutes 0 takes the network as far as it
+is. Figures of a way are kept beside the runs, so that ways can be gone one by one.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from typing import Any
 import torch
 from _report import print_table, write_results
 
-from kinedepth.dense.rolling_depth.components import Components, load_components
+from kinedepth.dense.rolling_depth.components import load_components
 from kinedepth.dense.rolling_depth.config import RollingDepthSettings
 from kinedepth.dense.rolling_depth.tiny import write_tiny_pipeline
-from kinedepth.dense.rolling_depth.trained import save_trained
+from kinedepth.dense.rolling_depth.trained import read_training, save_trained
 from kinedepth.evaluation.video_depth import mean_scores
 from kinedepth.training.autoencoder import AutoencoderTask, set_scaling_factor
 from kinedepth.training.footage import ClipFootage, Footage, ShrunkFootage
@@ -80,6 +81,7 @@ WAYS: dict[str, RollingDepthSettings] = {
         resolution=0, dilations=(1, 10, 25), refine_steps=10
     ),
 }
+PIPELINE = "pipeline"
 COMPARED_WITH = "dilations 1, 10, 25"
 
 
@@ -87,6 +89,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--folder", type=Path, default=Path("runs/rolling_tiny"))
     parser.add_argument("--minutes", type=float, default=math.inf, help="of each training")
+    parser.add_argument("--only", nargs="+", choices=WAYS, help="ways to go now; then stop")
     parser.add_argument("--no-write", action="store_true", help="leave the results file alone")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -98,8 +101,16 @@ def main() -> None:
     write_training_clips(folder / "clips", CLIPS, seed=CLIP_SEED, **sizes)
     clips, held_out = shrunk(folder / "clips", CLIPS), shrunk(folder / "held_out", HELD_OUT)
     begun_with = train_autoencoder(folder, clips, held_out, seconds)
-    trained = train_network(folder, begun_with, clips, held_out, seconds)
+    steps = train_network(folder, begun_with, clips, held_out, seconds)
+    ways = {
+        name: scored(folder, name, steps, held_out)
+        for name in WAYS
+        if arguments.only is None or name in arguments.only
+    }
+    if arguments.only is not None:
+        return
     figures = {
+        "steps": steps,
         "clips": CLIPS,
         "held_out_clips": HELD_OUT,
         "held_out_frames": HELD_OUT_FRAMES,
@@ -108,7 +119,7 @@ def main() -> None:
         "network": dataclasses.asdict(NETWORK),
         "autoencoder_tests": tests(folder / "autoencoder"),
         "network_tests": tests(folder / "network"),
-        "ways": {name: scored(trained, held_out, way) for name, way in WAYS.items()},
+        "ways": ways,
     }
     print_figures(figures)
     if not arguments.no_write:
@@ -142,14 +153,15 @@ def train_network(
     clips: Sequence[Footage],
     held_out: Sequence[Footage],
     seconds: float,
-) -> Components:
-    """The trained pipeline, read from where it was written."""
+) -> int:
+    """Write the pipeline; how many steps it was trained for."""
     task = RollingDepthTask(clips, held_out, begun_with, size=SIZE)
     trainer = finish(task, NETWORK, folder / "network", seconds)
-    trainer.network.load_state_dict(trainer.average)
-    target = folder / "pipeline"
-    save_trained(target, task.parts_with(trainer.network), begun_with, {"steps": trainer.done})
-    return load_components(target)
+    target = folder / PIPELINE
+    if not target.exists() or read_training(target)["steps"] != trainer.done:
+        trainer.network.load_state_dict(trainer.average)
+        save_trained(target, task.parts_with(trainer.network), begun_with, {"steps": trainer.done})
+    return trainer.done
 
 
 def finish(task: Any, config: TrainingConfig, run: Path, seconds: float) -> Trainer:
@@ -176,16 +188,22 @@ def tests(run: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in lines]
 
 
-def scored(
-    parts: Components, held_out: Sequence[Footage], way: RollingDepthSettings
-) -> dict[str, Any]:
-    """Mean and single figures of whole held-out clips."""
-    scores = [score_one(parts, clip, SIZE, way, HELD_OUT_FRAMES) for clip in held_out]
-    means = mean_scores(scores)
-    return {
-        "mean": {key: means[key] for key in FIGURES},
-        "clips": [{key: getattr(score, key) for key in FIGURES} for score in scores],
-    }
+def scored(folder: Path, way: str, steps: int, held_out: Sequence[Footage]) -> dict[str, Any]:
+    """Mean and single figures of whole held-out clips, worked out once for a network."""
+    kept = folder / "ways" / f"{way}, {steps} steps.json"
+    if not kept.exists():
+        parts = load_components(folder / PIPELINE)
+        scores = [score_one(parts, clip, SIZE, WAYS[way], HELD_OUT_FRAMES) for clip in held_out]
+        means = mean_scores(scores)
+        found = {
+            "mean": {key: means[key] for key in FIGURES},
+            "clips": [{key: getattr(score, key) for key in FIGURES} for score in scores],
+        }
+        kept.parent.mkdir(exist_ok=True)
+        kept.write_text(json.dumps(found))
+        print(f"{way}: {' '.join(cells(found['mean']))}", flush=True)
+    figures: dict[str, Any] = json.loads(kept.read_text())
+    return figures
 
 
 def print_figures(figures: dict[str, Any]) -> None:
