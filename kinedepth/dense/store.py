@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinedepth.errors import KinedepthError
-from kinedepth.exporting.atomic import atomic_path, sync_file
+from kinedepth.exporting.atomic import atomic_path, file_in, sync_file
 
 _MANIFEST = "manifest.json"
 _FORMAT = 1
@@ -85,6 +85,8 @@ class DepthStore:
             store = cls(folder, manifest)
             for chunk in store._chunks:
                 store._chunk(chunk)
+            if store._state_name is not None:
+                file_in(folder, store._state_name)
         except (OSError, ValueError, KeyError, TypeError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise KinedepthError(
@@ -179,7 +181,7 @@ class DepthStore:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _chunk(self, chunk: Mapping[str, Any]) -> NDArray[np.float32]:
-        path = self.folder / chunk["file"]
+        path = file_in(self.folder, chunk["file"])
         depth = np.load(path, mmap_mode="r", allow_pickle=False)
         if depth.shape != (chunk["frames"], self.height, self.width):
             raise ValueError(f"{path.name} has shape {depth.shape}")

@@ -103,5 +103,16 @@ def sync_file(path: Path) -> None:
         os.fsync(file.fileno())
 
 
+def file_in(folder: Path, name: object) -> Path:
+    """The file of that name in ``folder``, the name being read from a file.
+
+    Raises:
+        ValueError: if it is no plain name: it must not lead to files elsewhere.
+    """
+    if not isinstance(name, str) or name in ("", ".", "..") or set(name) & set("/\\:\0"):
+        raise ValueError(f"{name!r} is not the name of a file in it")
+    return folder / name
+
+
 def _temporary(target: Path) -> Path:
     return target.with_name(f".tmp-{target.name}")

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from kinedepth.errors import KinedepthError
-from kinedepth.exporting.atomic import atomic_path, sync_file
+from kinedepth.exporting.atomic import atomic_path, file_in, sync_file
 from kinedepth.rows import Rows, RowsInMemory, RowsOnDisk
 
 _MANIFEST = "manifest.json"
@@ -132,6 +132,9 @@ class WorkOnDisk:
             work = cls(folder, manifest)
             for name, (shape, dtype) in work._shapes.items():
                 work._rows[name] = RowsOnDisk(work._path(name), tuple(shape), dtype, opened=True)
+            for stage in work._stages.values():
+                if stage["state"] is not None:
+                    file_in(folder, stage["state"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise KinedepthError(
@@ -226,7 +229,7 @@ class WorkOnDisk:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _path(self, name: str) -> Path:
-        return self.folder / f"{name}.npy"
+        return file_in(self.folder, f"{name}.npy")
 
     def _write_manifest(self, stages: dict[str, dict[str, Any]]) -> None:
         manifest = {
