@@ -52,8 +52,6 @@ demo: $(VENV)/.core
 
 test: $(VENV)/.all
 	$(BIN)/python -m pytest
-	@# Again in a process of its own, since it forks.
-	$(BIN)/python -m pytest tests/test_damaged_inputs.py
 
 lint: $(VENV)/.all
 	$(BIN)/ruff check .

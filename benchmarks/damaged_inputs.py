@@ -19,7 +19,6 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import torch
 from _report import print_table, write_results
 from damaged.case import Case
 from damaged.corpus import corpus
@@ -35,18 +34,19 @@ def main() -> None:
     parser.add_argument("--show", action="store_true", help="say how each input ended")
     parser.add_argument("--every", type=int, default=45, help="of these, the command line gets one")
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    os.environ["OMP_NUM_THREADS"] = "1"  # For the command line's processes.
+    os.environ["OMP_NUM_THREADS"] = "1"  # Of all that is started here.
 
-    cases = [case for case in corpus() if case.family.startswith(tuple(arguments.only))]
+    begins = tuple(arguments.only)
+    chosen = [(i, case) for i, case in enumerate(corpus()) if case.family.startswith(begins)]
     with tempfile.TemporaryDirectory(prefix="damaged-") as folder:
-        outcomes = read_all(cases, Path(folder))
-        sample = [case for case in cases if case.reader in _COMMANDS][:: arguments.every]
+        outcomes = read_all([index for index, _ in chosen], Path(folder))
+        sample = [case for _, case in chosen if case.reader in _COMMANDS][:: arguments.every]
         outcomes += [_through_command_line(case, Path(folder)) for case in sample]
 
     for outcome in outcomes:
         if arguments.show or outcome.ending == "fault":
-            print(f"{outcome.ending:8}{outcome.family} | {outcome.name}: {outcome.says}")
+            where = f"{outcome.family} | {outcome.name}"
+            print(f"{outcome.ending:8}{outcome.seconds:6.1f} s  {where}: {outcome.says}")
     families = list(dict.fromkeys(outcome.family for outcome in outcomes))
     rows = [_row(name, [o for o in outcomes if o.family == name]) for name in families]
     columns = ["class", "tried", "results", "refused", "faults", "longest s", "most MB"]
@@ -97,7 +97,7 @@ def _through_command_line(case: Case, scratch: Path) -> Outcome:
     (folder / "input").mkdir()
     names = {"input": str(case.make(folder / "input")), "clip": str(clip)}
     arguments = [part.format(**names) for part in _COMMANDS[case.reader]]
-    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     began = time.perf_counter()
     command = [sys.executable, "-m", "kinedepth", *arguments, "-o", str(folder / "out")]
     try:
@@ -107,14 +107,18 @@ def _through_command_line(case: Case, scratch: Path) -> Outcome:
     except subprocess.TimeoutExpired:
         return Outcome(_FAMILY, case.name, "fault", "hung", 10.0 * MOST_SECONDS, 0)
     seconds = round(time.perf_counter() - began, 3)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     # The kernel keeps only the largest of all children: an equal one counts as no larger.
-    most = 1024 * max(before, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+    most = 1024 * after.ru_maxrss
+    # On a busy machine most of the time is waiting.
+    worked = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     last = (done.stderr.splitlines() or [""])[-1]
     ending = {0: "result", 2: "refused"}.get(done.returncode, "fault")
     told = last.startswith("kinedepth: ") and is_clear_sentence(last)
     if "Traceback" in done.stderr or (ending == "refused" and not told) or most > MOST_BYTES:
         ending = "fault"
-    says = f"exit code {done.returncode}; {last}".replace(f"{folder}/", "")
+    says = f"exit code {done.returncode} after {worked:.1f} s of processor time; {last}"
+    says = says.replace(f"{folder}/", "")
     name = f"{case.family}, {case.name}"
     return Outcome(_FAMILY, name, ending, says[:400], seconds, most)
 

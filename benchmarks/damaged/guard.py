@@ -1,14 +1,14 @@
 """Reading many inputs in a process that may hang, crash or ask for all memory.
 
-A forked worker reads one input after the other and writes down how each ended. A timer of the
-system ends it where an input takes too long, whatever code is running; its address space is
-bounded. Where it dies, that input is at fault, and a new worker goes on with the next. Linux.
+A worker, a fresh process, is told of one input after the other and answers how each ended. Where
+it takes too long it is killed, whatever code is running; its address space is bounded. Where it
+dies, that input is at fault, and a new worker goes on with the next. Linux.
 """
 
 from __future__ import annotations
 
 import faulthandler
-import json
+import multiprocessing
 import os
 import resource
 import shutil
@@ -16,19 +16,34 @@ import signal
 import time
 import traceback
 import warnings
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from damaged.case import Case
-from damaged.reading import READERS, import_readers, is_clear_sentence
+from damaged.corpus import corpus
+from damaged.reading import READERS, Readers, import_readers, is_clear_sentence
 from kinedepth.errors import KinedepthError
 
-MOST_SECONDS = 60
+MOST_SECONDS = 60.0
 MOST_BYTES = 2 * 10**9
 _MORE_ADDRESSES = 8 * 2**30
 """What a worker may ask for beyond what it starts with. Far above MOST_BYTES: a request that is
 refused must not pass for a reader that is careful; but the machine must survive."""
+
+_MADE = "made"
+
+Load = Callable[[], tuple[Sequence[Case], Readers]]
+"""Gives the cases and what reads them. Cases do not travel between processes, so each calls it."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an input may take."""
+
+    seconds: float = MOST_SECONDS
+    memory: int = MOST_BYTES  # bytes, of the whole process
 
 
 @dataclass(frozen=True)
@@ -51,87 +66,114 @@ class Outcome:
     peak: int
 
 
-def read_all(cases: Sequence[Case], scratch: Path) -> list[Outcome]:
-    """Read every case in turn, each in a folder of its own under ``scratch``."""
-    import_readers()  # Once, here, and not in every worker.
-    record = scratch / "outcomes.jsonl"
-    record.touch()
-    outcomes: list[Outcome] = []
-    while len(outcomes) < len(cases):
-        done = len(outcomes)
-        worker = os.fork()
-        if worker == 0:
-            _use_one_thread()
-            _work(cases[done:], scratch, record)
-        _, status = os.waitpid(worker, 0)
-        lines = record.read_text().splitlines()
-        outcomes = [Outcome(**json.loads(line)) for line in lines]
-        if status != 0 and len(outcomes) < len(cases):
-            case = cases[len(outcomes)]
-            with record.open("a") as file:
-                _note(file, Outcome(case.family, case.name, "fault", _death(status), 0.0, 0))
-            outcomes = [Outcome(**json.loads(line)) for line in record.read_text().splitlines()]
+def load_corpus() -> tuple[Sequence[Case], Readers]:
+    """The corpus and the package's readers."""
+    import_readers()  # Not within the time of the first case.
+    return corpus(), READERS
+
+
+def read_all(
+    indices: Sequence[int], scratch: Path, load: Load = load_corpus, limits: Limits = Limits()
+) -> list[Outcome]:
+    """Read cases in turn, each in a folder of its own under ``scratch``.
+
+    Args:
+        indices: of the cases to read, among those that ``load`` gives.
+        scratch: an empty folder.
+        load: a function of a module, called in every worker.
+        limits: beyond which an input is at fault.
+    """
+    cases, _ = load()
+    outcomes = []
+    worker = None
+    try:
+        for index in indices:
+            worker = worker or _Worker(scratch, load, limits)
+            outcome = worker.read(index)
+            if isinstance(outcome, str):
+                case = cases[index]
+                outcome = Outcome(case.family, case.name, "fault", outcome, 0.0, 0)
+                worker = None
+            outcomes.append(outcome)
+    finally:
+        if worker is not None:
+            worker.end()
     return outcomes
 
 
-def _use_one_thread() -> None:
-    """A fork lacks its parent's threads; a library that counts on them would wait for ever."""
-    import cv2
-    import torch
+class _Worker:
+    """A process that reads, and the way to talk to it."""
 
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
+    def __init__(self, scratch: Path, load: Load, limits: Limits) -> None:
+        # Spawned: a fork lacks its parent's threads, and would wait for them for ever.
+        context = multiprocessing.get_context("spawn")
+        self._limits = limits
+        self._connection, theirs = context.Pipe()
+        arguments = (theirs, scratch, load, limits)
+        self._process = context.Process(target=_serve, args=arguments, daemon=True)
+        self._process.start()
+        theirs.close()  # So that the pipe ends when the worker does.
 
+    def read(self, index: int) -> Outcome | str:
+        """How a case ended, or in which way the worker did."""
+        try:
+            self._connection.send(index)
+            made = self._connection.recv()
+            if made != _MADE:
+                self.end()
+                return made
+            if not self._connection.poll(self._limits.seconds):
+                self.end()
+                return f"hung for more than {self._limits.seconds:g} s"
+            return self._connection.recv()
+        except (EOFError, OSError):
+            self._process.join()
+            self._connection.close()
+            code = self._process.exitcode or 0
+            return f"ended the process by {signal.Signals(-code).name if code < 0 else code}"
 
-def _death(status: int) -> str:
-    if not os.WIFSIGNALED(status):
-        return "the case could not be made"
-    number = os.WTERMSIG(status)
-    if number == signal.SIGALRM:
-        return f"hung for more than {MOST_SECONDS} s"
-    return f"ended the process by {signal.Signals(number).name}"
-
-
-def _work(cases: Sequence[Case], scratch: Path, record: Path) -> None:
-    """The worker's life; it never returns."""
-    status = 1
-    try:
-        limit = kernel_says("VmSize") + _MORE_ADDRESSES
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        silent = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(silent, 2)  # Image libraries write there what they think of damage.
-        faulthandler.disable()
-        warnings.simplefilter("ignore")
-        with record.open("a") as file:
-            for number, case in enumerate(cases):
-                folder = scratch / f"case-{os.getpid()}-{number}"
-                folder.mkdir()
-                source = case.make(folder)
-                _note(file, _outcome(case, source, folder))
-                os.chdir(scratch)
-                shutil.rmtree(folder)
-        status = 0
-    except BaseException:
-        (scratch / "not_made.txt").write_text(traceback.format_exc())
-    finally:
-        os._exit(status)
+    def end(self) -> None:
+        self._process.kill()
+        self._process.join()
+        self._connection.close()
 
 
-def _note(file, outcome: Outcome) -> None:  # type: ignore[no-untyped-def]
-    file.write(json.dumps(asdict(outcome)) + "\n")
-    file.flush()
+def _serve(connection: Connection, scratch: Path, load: Load, limits: Limits) -> None:
+    """The worker's life."""
+    cases, readers = load()
+    limit = kernel_says("VmSize") + _MORE_ADDRESSES
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    silent = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silent, 2)  # Image libraries write there what they think of damage.
+    faulthandler.disable()
+    warnings.simplefilter("ignore")
+    while True:
+        index = connection.recv()
+        folder = scratch / f"case-{index}"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        try:
+            source = cases[index].make(folder)
+        except Exception:
+            connection.send(f"could not be made: {traceback.format_exc()}")
+            return
+        connection.send(_MADE)
+        connection.send(_outcome(cases[index], readers, source, folder, limits.memory))
+        os.chdir(scratch)
+        shutil.rmtree(folder)
 
 
-def _outcome(case: Case, source: Path | str, folder: Path) -> Outcome:
+def _outcome(
+    case: Case, readers: Readers, source: Path | str, folder: Path, most_bytes: int
+) -> Outcome:
     os.chdir(folder)
     beside = {path.name for path in folder.parent.iterdir()}
     inside = sorted(folder.rglob("*"))
     Path("/proc/self/clear_refs").write_text("5")  # The peak counts from here.
-    signal.alarm(MOST_SECONDS)
     began = time.perf_counter()
     try:
-        ending, says = "result", READERS[case.reader](source)
+        ending, says = "result", readers[case.reader](source)
     except KinedepthError as error:
         ending, says = "refused", " ".join(str(error).split())
         if not is_clear_sentence(says):
@@ -141,9 +183,8 @@ def _outcome(case: Case, source: Path | str, folder: Path) -> Outcome:
         ending = "fault"
         says = f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
     seconds = time.perf_counter() - began
-    signal.alarm(0)
     peak = kernel_says("VmHWM")
-    if peak > MOST_BYTES:
+    if peak > most_bytes:
         ending, says = "fault", f"took {peak / 1e9:.1f} GB of memory; {says}"
     if sorted(folder.rglob("*")) != inside or {p.name for p in folder.parent.iterdir()} != beside:
         ending, says = "fault", f"left files behind; {says}"

@@ -92,7 +92,9 @@ def _read_published_weights(source: Path | str) -> str:
     return "a network"
 
 
-READERS: dict[str, Callable[[Path | str], str]] = {
+Readers = dict[str, Callable[[Path | str], str]]
+
+READERS: Readers = {
     "video": _read_video,
     "queries": _read_queries,
     "tracks": _read_tracks,
