@@ -7,7 +7,8 @@ through a still scene, the same with a shaking and turning camera, and bodies th
 a still camera. The truth is -d / (dd / dt) of the true depths. ``--jerky`` takes the predictions
 that ``tapvid3d_rendered.py`` made for its clips, in which camera and bodies change speed all the
 time: there the intervals are put to the test. On kitti_sfnd (10 frames a second) the reference is
-a line fitted to the lidar's depth.
+a line fitted to the lidar's depth. Each row stands twice: for the network's ratios alone, and for
+those of rigid groups, which ``kinedepth ttc`` takes; the camera is not told to either.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from kinedepth.camera import Intrinsics
 from kinedepth.evaluation.sequences import load_depth_sequence, read_depth
 from kinedepth.evaluation.tapvid3d_clips import load_prediction
 from kinedepth.exporting.tracks_file import load_tracks3d, save_tracks3d
+from kinedepth.geometry.rigid_ratios import refine_ratios
 from kinedepth.lifting import lift
 from kinedepth.synthesis.clip_files import ClipTruth, read_clip_truth, write_clip
 from kinedepth.synthesis.clips import STATIC_SCENE_CONFIG, Clip
@@ -40,6 +42,7 @@ from kinedepth.tracks import Queries, Tracks, Tracks3D, grid, grid_points
 from kinedepth.video import Video, load_video
 
 KINDS = ("camera forward", "camera forward, shaken", "bodies approach")
+MODES = ("network alone", "rigid groups")
 FRAMES, WIDTH, HEIGHT, FPS = 40, 480, 270, 30.0
 FIRST_CONTACT = (2.2, 4.0)
 """Seconds from the clip's beginning until the nearest surface would arrive."""
@@ -72,35 +75,49 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.clips_folder.mkdir(parents=True, exist_ok=True)
 
-    figures = {}
+    figures: dict[str, dict[str, dict[str, float]]] = {}
     for kind in KINDS:
         parts = []
         for index in range(arguments.clips):
             name = f"{kind.replace(', ', '_').replace(' ', '_')}_{arguments.seed}_{index}"
             parts.append(_score_clip(arguments.clips_folder, name, kind, arguments, index))
-            print(name, _figures(parts[-1:]), flush=True)
-        figures[kind] = _figures(parts)
+            print(name, _by_mode(parts[-1:]), flush=True)
+        figures[kind] = _by_mode(parts)
     if arguments.jerky is not None:
-        figures["jerky motion"] = _figures(_score_jerky(arguments))
+        figures["jerky motion"] = _by_mode(_score_jerky(arguments))
     if arguments.sequences is not None:
         figures["kitti_sfnd, lead car"] = _lead_car(arguments)
-        figures["kitti_sfnd"] = _figures([_score_kitti(arguments)])
+        figures["kitti_sfnd"] = _by_mode([_score_kitti(arguments)])
     keys = ["points", "median_error", "within_10", "within_20", "covered", "claimed", "false"]
     rows = [
-        [kind, *(f"{f[key]:.3g}" if key in f else "" for key in keys)]
-        for kind, f in figures.items()
+        [f"{kind}, {mode}", *(f"{f[key]:.3g}" if key in f else "" for key in keys)]
+        for kind, both in figures.items()
+        for mode, f in both.items()
     ]
     print_table(f"time to contact, true contact within {SOON:g} s", ["", *keys], rows)
     print("written:", write_results("time_to_contact", figures).name)
 
 
-def _figures(parts: list[tuple[NDArray, NDArray, TimeToContact]]) -> dict[str, float]:
+Part = tuple[NDArray, NDArray, TimeToContact]
+"""True closing rates, which of them are scored, and the estimate."""
+
+
+def _by_mode(parts: list[dict[str, Part]]) -> dict[str, dict[str, float]]:
+    return {mode: _figures([part[mode] for part in parts]) for mode in MODES}
+
+
+def _tracks_by_mode(tracks: Tracks3D, times: NDArray[np.float64]) -> dict[str, Tracks3D]:
+    return dict(zip(MODES, (tracks, refine_ratios(tracks, times)), strict=True))
+
+
+def _figures(parts: list[Part]) -> dict[str, float]:
     """Figures over clips of (true closing rate, which are scored, estimate).
 
     ``median_error``, ``within_10`` and ``within_20``: relative error of the time to contact,
     contact being claimed or not, of points less than ``SOON`` away; ``covered``: share of all
-    points whose closing rate lies in its interval; ``claimed``: of points less than ``SOON``
-    away, those with a time; ``false``: of points that do not approach, those with a time.
+    points whose closing rate lies in its interval; ``covered_soon``: of those less than ``SOON``
+    away; ``claimed``: of these, those with a time; ``false``: of points that do not approach, those
+    with a time.
     """
     true = np.concatenate([rate[scored] for rate, scored, _ in parts])
     said = np.concatenate([ttc.closing_rate[scored] for _, scored, ttc in parts])
@@ -115,6 +132,7 @@ def _figures(parts: list[tuple[NDArray, NDArray, TimeToContact]]) -> dict[str, f
         "within_10": float((error < 0.1).mean()),
         "within_20": float((error < 0.2).mean()),
         "covered": float((np.abs(said - true) <= margin).mean()),
+        "covered_soon": float((np.abs(said - true) <= margin)[soon].mean()),
         "claimed": float(claimed[soon].mean()),
         "false": float(claimed[away].mean()) if away.any() else float("nan"),
     }
@@ -130,7 +148,7 @@ def _lifted(folder: Path, name: str, source: Path | Video, queries: Any, model: 
 
 def _score_clip(
     folder: Path, name: str, kind: str, arguments: argparse.Namespace, index: int
-) -> tuple[NDArray, NDArray, TimeToContact]:
+) -> dict[str, Part]:
     if not (folder / f"{name}.json").is_file():
         write_clip(_render_clip(kind, 1000 * arguments.seed + index), folder, name)
     truth = read_clip_truth(folder / f"{name}.npz")
@@ -139,39 +157,46 @@ def _score_clip(
     return _compared(truth, tracks)
 
 
-def _compared(truth: ClipTruth, tracks: Tracks3D) -> tuple[NDArray, NDArray, TimeToContact]:
-    """True closing rates, which of them are scored, and the estimate."""
+def _compared(truth: ClipTruth, lifted: Tracks3D) -> dict[str, Part]:
     times = frame_times(len(truth.visibility), FPS)
     depth = truth.tracks_xyz[..., 2].astype(np.float64)
     rate = -np.gradient(depth, times, axis=0) / np.maximum(depth, 1e-6)
-    estimate = time_to_contact(tracks, times)
-    scored = truth.visibility & tracks.tracks.visible & np.isfinite(estimate.closing_rate)
-    return rate, scored, estimate
+    found = {}
+    for mode, tracks in _tracks_by_mode(lifted, times).items():
+        estimate = time_to_contact(tracks, times)
+        scored = truth.visibility & tracks.tracks.visible & np.isfinite(estimate.closing_rate)
+        found[mode] = rate, scored, estimate
+    return found
 
 
-def _score_kitti(arguments: argparse.Namespace) -> tuple[NDArray, NDArray, TimeToContact]:
+def _score_kitti(arguments: argparse.Namespace) -> dict[str, Part]:
     """The drive in pieces of 24 frames, each with a grid of its own."""
     folder = arguments.sequences / "kitti_sfnd"
     fps = float(json.loads((folder / "meta.json").read_text())["fps"])
     sequence = load_depth_sequence(folder)
-    parts = []
+    parts: dict[str, list[Part]] = {mode: [] for mode in MODES}
     for first in range(0, len(sequence.video) - KITTI_FRAMES + 1, 18):
         frames = slice(first, first + KITTI_FRAMES)
-        tracks = _kitti_tracks(arguments, first)
         times = frame_times(KITTI_FRAMES, fps)
-        readings = np.stack(
-            [
-                read_depth(d, xy)
-                for d, xy in zip(sequence.depth[frames], tracks.tracks.xy, strict=True)
-            ]
-        )
-        reference = _lidar_rate(tracks, readings, times)
-        estimate = time_to_contact(tracks, times)
-        known = np.isfinite(reference) & tracks.tracks.visible & np.isfinite(estimate.closing_rate)
-        parts.append((reference, known, estimate))
+        for mode, tracks in _tracks_by_mode(_kitti_tracks(arguments, first), times).items():
+            readings = np.stack(
+                [
+                    read_depth(d, xy)
+                    for d, xy in zip(sequence.depth[frames], tracks.tracks.xy, strict=True)
+                ]
+            )
+            reference = _lidar_rate(tracks, readings, times)
+            estimate = time_to_contact(tracks, times)
+            known = np.isfinite(reference) & np.isfinite(estimate.closing_rate)
+            parts[mode].append((reference, known & tracks.tracks.visible, estimate))
+    return {mode: _joined(each, frame_times(KITTI_FRAMES, fps)) for mode, each in parts.items()}
+
+
+def _joined(parts: list[Part], times: NDArray[np.float64]) -> Part:
+    """Pieces of as many frames each as one, of all their points."""
     rate, scored = (np.concatenate([part[i] for part in parts], axis=1) for i in (0, 1))
     joined = TimeToContact(
-        frame_times(KITTI_FRAMES, fps),
+        times,
         *(
             np.concatenate([getattr(part[2], field) for part in parts], axis=1)
             for field in ("closing_rate", "closing_rate_std", "margin")
@@ -188,9 +213,7 @@ def _kitti_tracks(arguments: argparse.Namespace, first: int) -> Tracks3D:
     return _lifted(arguments.clips_folder, f"kitti_sfnd_{first}", video, grid(24), arguments.model)
 
 
-def _score_jerky(
-    arguments: argparse.Namespace,
-) -> list[tuple[NDArray, NDArray, TimeToContact]]:
+def _score_jerky(arguments: argparse.Namespace) -> list[dict[str, Part]]:
     parts = []
     for path in sorted(arguments.jerky.glob("clip*.npz")):
         truth = read_clip_truth(arguments.jerky_clips / path.name)
@@ -206,41 +229,46 @@ def _score_jerky(
     return parts
 
 
-def _lead_car(arguments: argparse.Namespace) -> dict[str, float]:
+def _lead_car(arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
     """The car ahead as a whole: median closing rate of its points against the lidar's.
 
     The lidar's depth of the car is the 20th percentile of its readings among the points; its rate
     comes from a line over the same frames.
     """
-    folder = arguments.sequences / "kitti_sfnd"
-    sequence = load_depth_sequence(folder)
-    ours, lidar = [], []
+    sequence = load_depth_sequence(arguments.sequences / "kitti_sfnd")
+    times = frame_times(KITTI_FRAMES, 10.0)
+    ours: dict[str, list[NDArray]] = {mode: [] for mode in MODES}
+    lidar = []
     for first, (left, top, right, bottom) in LEAD_CAR.items():
-        tracks = _kitti_tracks(arguments, first)
-        times = frame_times(KITTI_FRAMES, 10.0)
-        x, y = tracks.tracks.xy[0].T
+        lifted = _kitti_tracks(arguments, first)
+        x, y = lifted.tracks.xy[0].T
         on_car = (x > left) & (x < right) & (y > top) & (y < bottom)
         depth = np.empty(KITTI_FRAMES)
         for frame in range(KITTI_FRAMES):
-            seen = tracks.tracks.visible[frame] & on_car
-            low, high = np.percentile(tracks.tracks.xy[frame, seen], [5, 95], axis=0).astype(int)
+            seen = lifted.tracks.visible[frame] & on_car
+            low, high = np.percentile(lifted.tracks.xy[frame, seen], [5, 95], axis=0).astype(int)
             patch = sequence.depth[first + frame][low[1] : high[1] + 1, low[0] : high[0] + 1]
             depth[frame] = np.percentile(patch[patch > 0], 20)
-        rates = time_to_contact(tracks, times, LEAD_CAR_WINDOW).closing_rate[:, on_car]
-        ours.append(np.nanmedian(rates, axis=1))
         half = round(LEAD_CAR_WINDOW * 10 / 2)
         for k in range(KITTI_FRAMES):
             near = slice(max(0, k - half), k + half + 1)
             lidar.append(-np.polyfit(times[near], depth[near], 1)[0] / depth[k])
-    said, true = np.concatenate(ours), np.array(lidar)
+        for mode, tracks in _tracks_by_mode(lifted, times).items():
+            rates = time_to_contact(tracks, times, LEAD_CAR_WINDOW).closing_rate[:, on_car]
+            ours[mode].append(np.nanmedian(rates, axis=1))
+    true = np.array(lidar)
     print("lead car, s until contact, lidar:", np.round(1 / true[::4], 1))
-    print("lead car, s until contact, ours: ", np.round(1 / said[::4], 1))
-    return {
-        "frames": len(true),
-        "lidar_seconds_median": float(np.median(1 / true)),
-        "seconds_median": float(np.median(1 / said)),
-        "median_error": float(np.median(np.abs(true / said - 1))),
-    }
+    figures = {}
+    for mode, each in ours.items():
+        said = np.concatenate(each)
+        print(f"lead car, s until contact, {mode}:", np.round(1 / said[::4], 1))
+        figures[mode] = {
+            "frames": len(true),
+            "lidar_seconds_median": float(np.median(1 / true)),
+            "seconds_median": float(np.median(1 / said)),
+            "median_error": float(np.median(np.abs(true / said - 1))),
+        }
+    return figures
 
 
 def _lidar_rate(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from kinedepth.errors import KinedepthError
 from kinedepth.exporting.atomic import RUN_FILES
 from kinedepth.exporting.summary import Stopwatch, write_summary
 from kinedepth.exporting.ttc_table import write_contact_table
+from kinedepth.geometry.rigid_ratios import refine_ratios
 from kinedepth.lifting import Lifted
 from kinedepth.time_to_contact import TimeToContact
 from kinedepth.video import Video, load_video
@@ -117,6 +118,24 @@ def load_timed_video(
     if fps is None:
         return video, video.times
     return video, video.times * (load_video(source).fps / fps)
+
+
+def with_rigid_ratios(
+    lifted: Lifted, times: NDArray[np.float64], progress: StageProgress | None = None
+) -> Lifted:
+    """``lifted`` with ratios of what moves as one (:func:`refine_ratios`).
+
+    Args:
+        lifted: the tracks.
+        times: ``(T,)`` seconds of their frames.
+        progress: told how far it is.
+    """
+    watch = Stopwatch()
+    with watch.stage("rigid groups"):
+        report = partial(progress, "rigid groups") if progress else None
+        tracks = refine_ratios(lifted.tracks, times, report)
+    facts = {**lifted.facts, "rigid_groups": True}
+    return replace(lifted, tracks=tracks, seconds={**lifted.seconds, **watch.seconds}, facts=facts)
 
 
 def check_contact_folder(folder: Path, overwrite: bool = False) -> None:

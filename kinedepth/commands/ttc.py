@@ -39,6 +39,13 @@ def ttc_command(
     window: Annotated[
         float, typer.Option(help="Seconds over which the closing rate is read.")
     ] = 0.25,
+    rigid: Annotated[
+        bool,
+        typer.Option(
+            "--rigid/--no-rigid",
+            help="Fit what moves as one, the scene and single bodies; or take the network's word.",
+        ),
+    ] = True,
     frames: Annotated[
         str | None,
         typer.Option(help="Which frames to use, start:stop[:step], e.g. 0:48 or ::2."),
@@ -55,7 +62,13 @@ def ttc_command(
     """
     if queries is not None and tracker.startswith("file:"):
         raise KinedepthError(f"{tracker} brings its own points; leave out --queries.")
-    from kinedepth.contact_run import ContactRun, check_contact_folder, load_timed_video, save_run
+    from kinedepth.contact_run import (
+        ContactRun,
+        check_contact_folder,
+        load_timed_video,
+        save_run,
+        with_rigid_ratios,
+    )
     from kinedepth.queries_file import parse_queries
     from kinedepth.time_to_contact import check_warning, time_to_contact
 
@@ -70,6 +83,8 @@ def ttc_command(
         lifted = lift(
             clip, points, tracker=tracker, model=model, device=device, progress=stages.report
         )
+        if rigid:
+            lifted = with_rigid_ratios(lifted, times, stages.report)
         contact = time_to_contact(lifted.tracks, times, window)
         run = ContactRun(lifted, contact, warn, window)
         save_run(run, output, overwrite, stages.report)

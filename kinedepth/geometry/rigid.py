@@ -118,7 +118,7 @@ def solve_rigid(
     """
     log_ratio, xy, visible = _checked(log_ratio, xy, visible)
     frames, points = visible.shape
-    seen = _observations(log_ratio, xy, visible, intrinsics, log_ratio_std)
+    seen = observations(log_ratio, xy, visible, intrinsics, log_ratio_std)
     known = (seen.ray_weight > 0).sum(0) >= min(_LEAST_FRAMES_SEEN, frames)
     if known.sum() < LEAST_POINTS:
         raise KinedepthError(
@@ -133,7 +133,7 @@ def solve_rigid(
         scene, factor = _solve_block(seen, block, estimate_focal and index == 0)
         if factor != 1.0:
             refined = replace(intrinsics, fx=intrinsics.fx * factor, fy=intrinsics.fy * factor)
-            seen = _observations(log_ratio, xy, visible, refined, log_ratio_std)
+            seen = observations(log_ratio, xy, visible, refined, log_ratio_std)
         blocks.append(scene)
         if progress is not None:
             progress(index + 1, len(planned))
@@ -181,13 +181,14 @@ def _checked(
     return log_ratios, places, seen & np.isfinite(places).all(-1)
 
 
-def _observations(
+def observations(
     log_ratio: NDArray[np.float64],
     xy: NDArray[np.float64],
     visible: NDArray[np.bool_],
     intrinsics: Intrinsics,
     log_ratio_std: NDArray[np.floating] | None,
 ) -> Observations:
+    """Positions in pixels and predicted ratios with their weights; see :func:`solve_rigid`."""
     ray = (xy - [intrinsics.cx, intrinsics.cy]) / [intrinsics.fx, intrinsics.fy]
     ray_std = _POSITION_STD * intrinsics.width / 2 / intrinsics.fx
     std = np.full(visible.shape, _RATIO_STD)
