@@ -32,6 +32,7 @@ from kinedepth.dense.rolling_depth.attention import SnippetAttention
 from kinedepth.dense.rolling_depth.components import Components
 from kinedepth.dense.rolling_depth.config import RollingDepthSettings
 from kinedepth.dense.rolling_depth.presets import find_settings
+from kinedepth.dense.rolling_depth.tiny import SCHEDULE
 from kinedepth.dense.rolling_depth.video_run import RollingDepthRun
 from kinedepth.video import Video
 
@@ -50,18 +51,6 @@ NETWORKS: dict[str, dict[str, Any]] = {
     },
 }
 """Channels; *sd2* is as published (865.9 million parameters of the denoising network)."""
-
-SCHEDULE = {
-    "beta_start": 0.00085,
-    "beta_end": 0.012,
-    "beta_schedule": "scaled_linear",
-    "clip_sample": False,
-    "prediction_type": "v_prediction",
-    "rescale_betas_zero_snr": True,
-    "set_alpha_to_one": False,
-    "steps_offset": 1,
-    "timestep_spacing": "trailing",
-}
 
 
 def make_components(networks: str, device: torch.device, dtype: torch.dtype) -> Components:

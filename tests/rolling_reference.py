@@ -13,6 +13,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from kinedepth.dense.rolling_depth.attention import SnippetAttention
 from kinedepth.dense.rolling_depth.components import Components, load_components
+from kinedepth.dense.rolling_depth.tiny import SCHEDULE
 
 diffusers = pytest.importorskip("diffusers")
 
@@ -22,18 +23,6 @@ needs_reference = pytest.mark.skipif(
     not SHARED.is_dir(),
     reason="reference outputs of the published code (shared/parity/rolling) are not here",
 )
-
-SCHEDULE = {
-    "beta_start": 0.00085,
-    "beta_end": 0.012,
-    "beta_schedule": "scaled_linear",
-    "clip_sample": False,
-    "prediction_type": "v_prediction",
-    "rescale_betas_zero_snr": True,
-    "set_alpha_to_one": False,
-    "steps_offset": 1,
-    "timestep_spacing": "trailing",
-}
 
 
 def reference(name: str) -> dict[str, np.ndarray]:

@@ -13,7 +13,6 @@ pytest.importorskip("transformers")
 
 from rolling_reference import moving_picture, tiny_unet, write_tiny_pipeline
 
-from kinedepth.cli import main
 from kinedepth.dense.registry import DepthOptions, make_depth_model
 from kinedepth.dense.rolling_depth.components import load_components
 from kinedepth.dense.rolling_depth.config import RollingDepthSettings
@@ -298,25 +297,18 @@ def test_a_task_that_does_not_fit_is_told(task, options, sentence):
         dataclasses.replace(task, **options)
 
 
-def run_command(capsys, *arguments):
-    with pytest.raises(SystemExit) as stopped:
-        main([str(argument) for argument in arguments])
-    printed = capsys.readouterr()
-    return stopped.value.code or 0, printed.out, printed.err
-
-
-def test_the_command_trains_from_scratch_and_goes_on(clips, tmp_path, capsys, monkeypatch):
+def test_the_command_trains_from_scratch_and_goes_on(clips, tmp_path, kine, monkeypatch):
     monkeypatch.setattr("kinedepth._training_rolling_depth.AUTOENCODER_STEPS", 2)
     run = tmp_path / "run"
     asked = ("train", "rollingdepth", "-o", run, "--data", clips, "--size", 32, "--batch", 3)
     few = (*asked, "--steps", 2, "--device", "cpu", "--test-every", 2)
-    code, out, _ = run_command(capsys, *few)
+    code, out, _ = kine(*few)
     assert code == 0
     assert "Step 2 of 2; wrote" in out
     record = read_training(run / "pipeline")
     assert record["steps"] == 2
     assert record["held_out"]["abs_rel"] > 0
-    code, out, err = run_command(capsys, *few, "--steps", 3)
+    code, out, err = kine(*few, "--steps", 3)
     assert code == 0
     assert read_training(run / "pipeline")["steps"] == 3
     assert "autoencoder" not in err  # Trained once.
@@ -332,8 +324,8 @@ def test_the_command_trains_from_scratch_and_goes_on(clips, tmp_path, capsys, mo
         (("--weights", "."), "no pipeline of an earlier run"),
     ],
 )
-def test_options_that_make_no_sense_are_told(clips, tmp_path, capsys, options, sentence):
+def test_options_that_make_no_sense_are_told(clips, tmp_path, kine, options, sentence):
     asked = ("train", "rollingdepth", "-o", tmp_path / "run", "--data", clips, *options)
-    code, _, err = run_command(capsys, *asked)
+    code, _, err = kine(*asked)
     assert code == 2
     assert sentence in err
