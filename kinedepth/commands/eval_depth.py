@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from kinedepth._terminal import StageProgress, say
+from kinedepth.commands._options import FiguresFile
 
 
 def eval_depth_command(
@@ -60,10 +61,7 @@ def eval_depth_command(
             "the mean.",
         ),
     ] = False,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Every figure of every clip, as .json or .csv."),
-    ] = None,
+    output: FiguresFile = None,
 ) -> None:
     """Score depth of whole videos: AbsRel, RMSE, delta1 and temporal alignment error (TAE).
 

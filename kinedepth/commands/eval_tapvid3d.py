@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from kinedepth._terminal import StageProgress, say
+from kinedepth.commands._options import FiguresFile
 
 
 def eval_tapvid3d_command(
@@ -52,10 +53,7 @@ def eval_tapvid3d_command(
     clips: Annotated[
         Path | None, typer.Option(help="Score only these: a file with one file name a line.")
     ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Every figure of every clip, as .json or .csv."),
-    ] = None,
+    output: FiguresFile = None,
 ) -> None:
     """Score 3D tracks against TAPVid-3D: 3D-AJ, APD, OA and temporal coherence.
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from kinedepth._terminal import StageProgress, tell_log
+from kinedepth.commands._options import Device, SeuratModel
 from kinedepth.errors import KinedepthError
 
 
@@ -39,9 +40,7 @@ def predict_tapvid3d_command(
             "point), files:PATH for dense depth, with {clip} in the path."
         ),
     ] = "seurat",
-    model: Annotated[
-        str, typer.Option(help="A shipped model (see kinedepth doctor) or a checkpoint file.")
-    ] = "small",
+    model: SeuratModel = "small",
     method: Annotated[
         str, typer.Option(help="How windows are joined: fused or chained.")
     ] = "fused",
@@ -53,7 +52,7 @@ def predict_tapvid3d_command(
     clips: Annotated[
         Path | None, typer.Option(help="Predict only these: a file with one file name a line.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    device: Device = "auto",
 ) -> None:
     """Predict 3D tracks for a split of TAPVid-3D.
 

@@ -7,14 +7,20 @@ from typing import Annotated
 
 import typer
 
+from kinedepth.commands._options import (
+    Device,
+    Minutes,
+    Precision,
+    TestEvery,
+    TrainingFolder,
+    TrainingSeed,
+    TrainingSteps,
+)
 from kinedepth.commands._parsing import parse_whole_numbers
 
 
 def train_rollingdepth_command(
-    run: Annotated[
-        Path,
-        typer.Option("--output", "-o", help="Folder of the run; one that is there is resumed."),
-    ],
+    run: TrainingFolder,
     data: Annotated[
         Path,
         typer.Option(help="Videos: clips as kinedepth train clips makes them, or TartanAir."),
@@ -50,7 +56,7 @@ def train_rollingdepth_command(
     squeezed_share: Annotated[
         float, typer.Option(help="Of the others, those whose depth range is made smaller.")
     ] = 0.5,
-    steps: Annotated[int, typer.Option(min=1, help="How many steps in all.")] = 3000,
+    steps: TrainingSteps = 3000,
     batch: Annotated[int, typer.Option(min=1, help="Snippets in a step, on each process.")] = 12,
     at_once: Annotated[
         int, typer.Option(min=1, help="Of them in memory together; the rest is accumulated.")
@@ -61,15 +67,11 @@ def train_rollingdepth_command(
     farthest: Annotated[
         float, typer.Option(help="Depth beyond which nothing counts in the test.")
     ] = 10.0,
-    minutes: Annotated[
-        float | None, typer.Option(help="Stop after so long; run again to go on.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    precision: Annotated[
-        str, typer.Option(help="Of matrix products: float32 or bfloat16.")
-    ] = "float32",
-    seed: Annotated[int, typer.Option(help="Of initial weights and data.")] = 0,
-    test_every: Annotated[int, typer.Option(min=1, help="Steps between held-out tests.")] = 250,
+    minutes: Minutes = None,
+    device: Device = "auto",
+    precision: Precision = "float32",
+    seed: TrainingSeed = 0,
+    test_every: TestEvery = 250,
     weights: Annotated[
         Path | None,
         typer.Option(help="Folder that the trained pipeline goes to; RUN/pipeline if not given."),

@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from kinedepth.commands._options import (
+    Device,
+    LearningRate,
+    Minutes,
+    Precision,
+    TestEvery,
+    TrainingFolder,
+    TrainingSeed,
+    TrainingSteps,
+    WeightsFile,
+)
+
 
 def train_seurat_command(
-    run: Annotated[
-        Path,
-        typer.Option("--output", "-o", help="Folder of the run; one that is there is resumed."),
-    ],
+    run: TrainingFolder,
     model: Annotated[
         str, typer.Option(help="small, base, or paper (as published, without our features).")
     ] = "small",
-    steps: Annotated[int, typer.Option(min=1, help="How many steps in all.")] = 10_000,
+    steps: TrainingSteps = 10_000,
     batch: Annotated[int, typer.Option(min=1, help="Windows in a step, on each process.")] = 32,
-    learning_rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 5e-4,
-    minutes: Annotated[
-        float | None, typer.Option(help="Stop after so long; run again to go on.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    precision: Annotated[
-        str, typer.Option(help="Of matrix products: float32 or bfloat16.")
-    ] = "float32",
-    seed: Annotated[int, typer.Option(help="Of initial weights and data.")] = 0,
-    test_every: Annotated[int, typer.Option(min=1, help="Steps between held-out tests.")] = 500,
-    weights: Annotated[
-        Path | None,
-        typer.Option(help="Where the weights go; RUN/MODEL.safetensors if not given."),
-    ] = None,
+    learning_rate: LearningRate = 5e-4,
+    minutes: Minutes = None,
+    device: Device = "auto",
+    precision: Precision = "float32",
+    seed: TrainingSeed = 0,
+    test_every: TestEvery = 500,
+    weights: WeightsFile = None,
 ) -> None:
     """Train Seurat on procedural windows, without images or downloads.
 

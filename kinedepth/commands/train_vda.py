@@ -7,12 +7,21 @@ from typing import Annotated
 
 import typer
 
+from kinedepth.commands._options import (
+    Device,
+    LearningRate,
+    Minutes,
+    Precision,
+    TestEvery,
+    TrainingFolder,
+    TrainingSeed,
+    TrainingSteps,
+    WeightsFile,
+)
+
 
 def train_vda_command(
-    run: Annotated[
-        Path,
-        typer.Option("--output", "-o", help="Folder of the run; one that is there is resumed."),
-    ],
+    run: TrainingFolder,
     data: Annotated[
         Path, typer.Option(help="Folder of training clips, as kinedepth train clips makes them.")
     ],
@@ -40,7 +49,7 @@ def train_vda_command(
         str | None,
         typer.Option(help="Depth model that labels those of --images that have no label yet."),
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="How many steps in all.")] = 1000,
+    steps: TrainingSteps = 1000,
     batch: Annotated[int, typer.Option(min=1, help="Clips in a step, on each process.")] = 1,
     frames: Annotated[
         int, typer.Option(min=1, help="Frames of a clip, up to 32; 1 for single frames.")
@@ -48,20 +57,13 @@ def train_vda_command(
     size: Annotated[
         int, typer.Option(min=1, help="Pixels a side of random crops, a multiple of 14.")
     ] = 84,
-    learning_rate: Annotated[float, typer.Option(help="Highest learning rate.")] = 1e-4,
-    minutes: Annotated[
-        float | None, typer.Option(help="Stop after so long; run again to go on.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    precision: Annotated[
-        str, typer.Option(help="Of matrix products: float32 or bfloat16.")
-    ] = "float32",
-    seed: Annotated[int, typer.Option(help="Of initial weights and data.")] = 0,
-    test_every: Annotated[int, typer.Option(min=1, help="Steps between held-out tests.")] = 200,
-    weights: Annotated[
-        Path | None,
-        typer.Option(help="Where the weights go; RUN/MODEL.safetensors if not given."),
-    ] = None,
+    learning_rate: LearningRate = 1e-4,
+    minutes: Minutes = None,
+    device: Device = "auto",
+    precision: Precision = "float32",
+    seed: TrainingSeed = 0,
+    test_every: TestEvery = 200,
+    weights: WeightsFile = None,
 ) -> None:
     """Train Video Depth Anything on clips with true depth.
 
