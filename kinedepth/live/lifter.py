@@ -79,7 +79,8 @@ class LiveState:
         xy: ``(N, 2)`` float32 pixels (centres at +0.5).
         visible: ``(N,)`` bool; where false, ``xy`` is a guess.
         log_ratio: ``(N,)`` float32, log of depth over depth in the frame ``since``; NaN of points
-            too young to tell, which are those of less than a window (8 frames).
+            too young to tell: a window (8 frames), and at most two turns of :class:`LiveSettings`
+            until a short one comes.
         log_ratio_std: ``(N,)`` float32, its standard deviation; NaN with it.
         restarted: whether all points are new because the size of the frames changed.
     """

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -77,7 +79,7 @@ class RerunOutput:
         try:
             self._wait_for(port)
         except BaseException:
-            self._viewer.kill()
+            _end(self._viewer)
             raise
         if self._web:
             self._announce(f"Watch at http://{_LOOPBACK}:{page}/?url={server} on this machine.")
@@ -133,8 +135,16 @@ class RerunOutput:
             self._recording.flush()
             self._recording.disconnect()
         if self._viewer is not None and (self._web or kind is not None):
-            self._viewer.terminate()
-            self._viewer.wait()
+            _end(self._viewer)
+
+
+def _end(viewer: subprocess.Popen[bytes]) -> None:
+    """End the viewer, which is a child of the process that was started: both are one group."""
+    if os.name == "posix":
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(viewer.pid, signal.SIGTERM)
+    viewer.terminate()
+    viewer.wait()
 
 
 def _free_port() -> int:
