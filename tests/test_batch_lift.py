@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from batch_jobs import LiftKilledOnce
 
+from kinedepth.batch.attempt import attempt
 from kinedepth.batch.run import run_batch
 from kinedepth.cli import main
 
@@ -84,6 +85,28 @@ def test_a_batch_that_was_stopped_goes_on_and_names_what_failed(clips, tmp_path,
     assert same[0] == same[1] == same[2]
 
 
+def test_the_job_may_be_depth(clips, tmp_path):
+    from kinedepth.commands._batch_job import CommandJob
+    from kinedepth.dense.video_depth_anything.config import VideoDepthConfig
+    from kinedepth.dense.video_depth_anything.model import VideoDepth
+    from kinedepth.dense.video_depth_anything.trained import save_trained
+
+    size = {"width": 16, "depth": 4, "heads": 2, "taps": (0, 1, 2, 3), "position_grid": 3}
+    head = {"head_features": 32, "head_channels": (8, 8, 32, 32), "temporal_heads": 2}
+    weights = tmp_path / "smallest.safetensors"
+    save_trained(weights, VideoDepth(VideoDepthConfig("smallest", **size, **head)), {})
+    options = ("--model", "vda", "--weights", str(weights), "--input-size", "14")
+    work = CommandJob("depth", (*options, "--format", "npz", "--device", "cpu"))
+    work.check()
+    ended = attempt(work, str(clips[0] / "a.mp4"), tmp_path / "a")
+    assert ended.reason == ""
+    assert {path.name for path in (tmp_path / "a").iterdir()} == {
+        *("depth.npz", "log.txt", "summary.json")
+    }
+    (tmp_path / "a/summary.json").unlink()  # As after a stop at the very end.
+    assert attempt(work, str(clips[0] / "a.mp4"), tmp_path / "a").reason == ""
+
+
 # Ray
 
 
@@ -130,7 +153,7 @@ def test_ray_goes_on_when_one_of_two_workers_is_killed_and_listens_to_nobody_els
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
     folder, options = clips
     folders = {str(folder / f"{name}.mp4"): tmp_path / name for name in ("a", "b", "b2", "c")}
-    addresses, started = set(), set()
+    before, started, addresses = set(children(os.getpid())), set(), set()
 
     def look(outcome):
         processes = children(os.getpid())
@@ -145,9 +168,7 @@ def test_ray_goes_on_when_one_of_two_workers_is_killed_and_listens_to_nobody_els
     assert addresses
     assert addresses <= LOOPBACK
     deadline = time.monotonic() + 10
-    while len(left := set(children(os.getpid())) & (started - {os.getpid()})) and (
-        time.monotonic() < deadline
-    ):
+    while (left := (started - before) & set(children(os.getpid()))) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not left
 

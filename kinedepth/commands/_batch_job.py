@@ -17,6 +17,9 @@ from kinedepth.errors import KinedepthError
 JOBS: dict[str, Callable[..., None]] = {"lift": lift_command, "depth": depth_command}
 """What ``--job`` may name."""
 
+UNFINISHED = ".unfinished-*"
+"""What a run of theirs that was stopped leaves in its folder."""
+
 
 @dataclass(frozen=True)
 class CommandJob:
@@ -50,8 +53,8 @@ class CommandJob:
     def __call__(self, video: str, folder: Path) -> None:
         """Do the job on a video whose folder holds no finished run."""
         command = self._command()
-        resumable = any(parameter.name == "resume" for parameter in command.params)
-        go_on = "--resume" if resumable else "--overwrite"
+        # Files of a run that is neither finished nor to be gone on with are in the way.
+        go_on = "--resume" if any(folder.glob(UNFINISHED)) else "--overwrite"
         with plain_warnings():
             command.main(
                 [video, "-o", str(folder), go_on, *self.options],
