@@ -270,6 +270,31 @@ def follow(
                 yield part.job, Tracks(xy, visible, start)
 
 
+class FollowingTracker:
+    """A tracker whose points a follower carries; a subclass has a name and says which."""
+
+    name: str
+
+    def make_follower(self, width: int, height: int) -> Follower:
+        """For working images of this size."""
+        raise NotImplementedError
+
+    def track(
+        self, video: Video, jobs: Sequence[TrackingJob], progress: Progress | None = None
+    ) -> Iterator[tuple[int, Tracks]]:
+        """As :class:`kinedepth.tracking.base.Tracker` asks."""
+        return follow(video, jobs, self.make_follower, progress)
+
+    def passes(
+        self,
+        video: Video,
+        jobs: Sequence[TrackingJob],
+        state: Mapping[str, NDArray] | None = None,
+    ) -> Passes:
+        """As :class:`kinedepth.tracking.base.StreamingTracker` asks."""
+        return Passes(video, jobs, self.make_follower, state)
+
+
 def _check(video: Video, jobs: Sequence[TrackingJob]) -> None:
     for job in jobs:
         job.queries.check_inside(video.width, video.height, len(video))

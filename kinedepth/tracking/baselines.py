@@ -5,17 +5,14 @@ Both chain from frame to frame and never look further back: what they lose, they
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from kinedepth.tracking._dense_flow import DenseFlow
-from kinedepth.tracking._passes import Passes, follow
-from kinedepth.tracking.base import Progress, TrackingJob
-from kinedepth.tracks import Tracks
-from kinedepth.video import Video
+from kinedepth.tracking._passes import FollowingTracker
 
 TOLERANCE = 1.0
 """Pixels of forward-backward disagreement that are always forgiven..."""
@@ -105,43 +102,21 @@ class _FlowChainFollower(_ChainingFollower):
         return self._flow.between(before, after).carry(xy)
 
 
-class LucasKanadeTracker:
+class LucasKanadeTracker(FollowingTracker):
     """Pyramidal Lucas-Kanade (Bouguet, 2001) with a forward-backward check at every step."""
 
     name = "lucas-kanade"
 
-    def track(
-        self, video: Video, jobs: Sequence[TrackingJob], progress: Progress | None = None
-    ) -> Iterator[tuple[int, Tracks]]:
-        """As :class:`kinedepth.tracking.base.Tracker` asks."""
-        return follow(video, jobs, _LucasKanadeFollower, progress)
-
-    def passes(
-        self,
-        video: Video,
-        jobs: Sequence[TrackingJob],
-        state: Mapping[str, NDArray] | None = None,
-    ) -> Passes:
-        """As :class:`kinedepth.tracking.base.StreamingTracker` asks."""
-        return Passes(video, jobs, _LucasKanadeFollower, state)
+    def make_follower(self, width: int, height: int) -> _LucasKanadeFollower:
+        """For working images of this size."""
+        return _LucasKanadeFollower(width, height)
 
 
-class ChainedFlowTracker:
+class ChainedFlowTracker(FollowingTracker):
     """Dense flow followed from each frame to the next; hidden once the way back disagrees."""
 
     name = "flow-chained"
 
-    def track(
-        self, video: Video, jobs: Sequence[TrackingJob], progress: Progress | None = None
-    ) -> Iterator[tuple[int, Tracks]]:
-        """As :class:`kinedepth.tracking.base.Tracker` asks."""
-        return follow(video, jobs, _FlowChainFollower, progress)
-
-    def passes(
-        self,
-        video: Video,
-        jobs: Sequence[TrackingJob],
-        state: Mapping[str, NDArray] | None = None,
-    ) -> Passes:
-        """As :class:`kinedepth.tracking.base.StreamingTracker` asks."""
-        return Passes(video, jobs, _FlowChainFollower, state)
+    def make_follower(self, width: int, height: int) -> _FlowChainFollower:
+        """For working images of this size."""
+        return _FlowChainFollower(width, height)

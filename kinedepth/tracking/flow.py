@@ -8,9 +8,8 @@ the look of the point do, and alignment with the seed's patch takes the drift ou
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from functools import partial
 
 import cv2
 import numpy as np
@@ -20,12 +19,9 @@ from kinedepth.tracking._alignment import Templates, align
 from kinedepth.tracking._chaining import Proposals, Snapshot
 from kinedepth.tracking._contrast import raise_contrast
 from kinedepth.tracking._dense_flow import DenseFlow
-from kinedepth.tracking._passes import Passes, follow
+from kinedepth.tracking._passes import FollowingTracker
 from kinedepth.tracking._patches import cut, dissimilarity
 from kinedepth.tracking._sampling import bilinear
-from kinedepth.tracking.base import Progress, TrackingJob
-from kinedepth.tracks import Tracks
-from kinedepth.video import Video
 
 LARGEST_VARIANCE = 1e4
 """Square pixels; bounded, so that after a long occlusion chains can still be told apart."""
@@ -275,7 +271,7 @@ def _names_of(kind: type[Snapshot] | type[Templates]) -> list[str]:
     return [field.name for field in fields(kind)]
 
 
-class FlowTracker:
+class FlowTracker(FollowingTracker):
     """Dense flow over several intervals, chained; no weights, no randomness."""
 
     name = "flow"
@@ -283,17 +279,6 @@ class FlowTracker:
     def __init__(self, settings: FlowSettings | None = None) -> None:
         self._settings = settings or FlowSettings()
 
-    def track(
-        self, video: Video, jobs: Sequence[TrackingJob], progress: Progress | None = None
-    ) -> Iterator[tuple[int, Tracks]]:
-        """As :class:`kinedepth.tracking.base.Tracker` asks."""
-        return follow(video, jobs, partial(FlowFollower, settings=self._settings), progress)
-
-    def passes(
-        self,
-        video: Video,
-        jobs: Sequence[TrackingJob],
-        state: Mapping[str, NDArray] | None = None,
-    ) -> Passes:
-        """As :class:`kinedepth.tracking.base.StreamingTracker` asks."""
-        return Passes(video, jobs, partial(FlowFollower, settings=self._settings), state)
+    def make_follower(self, width: int, height: int) -> FlowFollower:
+        """For working images of this size."""
+        return FlowFollower(width, height, settings=self._settings)
