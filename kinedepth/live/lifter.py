@@ -46,8 +46,11 @@ class LiveSettings:
     support: int = 100
     """Points that are followed at least; those beyond the points asked for are there only to
     compare the others with. The network was trained among 64 and more."""
-    every: int = 2
-    """Frames between two windows of the network; in between, ratios go on as they did."""
+    every: int = 1
+    """The network looks at a window every so many frames; in between, ratios go on as they did."""
+    both_ways: bool = False
+    """Whether it looks at each window backwards as well, as a lift does. In the same time it can
+    look at twice as many windows, which brings more."""
     steps: tuple[int, ...] = (1, 2, 1, 4)
     """Frame steps of successive windows. Each window ends in the newest frame; short ones also
     tell of young points, long ones keep ratios from drifting."""
@@ -128,7 +131,9 @@ class LiveLifter:
             raise KinedepthError(f"1 to {MOST_POINTS} points can be followed; got {points}.")
         self.settings = settings or LiveSettings()
         self._points = points
-        self._network = load_checkpoint(model, find_device(device))
+        self._network = network = load_checkpoint(model, find_device(device))
+        both_ways = self.settings.both_ways and network.config.both_ways
+        network.config = replace(network.config, both_ways=both_ways)
         self._calibration = read_calibration(model)
         self._frame = -1
         self._began = 0  # The frame from which on frames have their present size.

@@ -189,7 +189,7 @@ class Stream:
         began, index, first = clock(), 0, None
         with self._open() as container:
             stream = self._video_stream(container)
-            timed = _tells_time(container.format)
+            timed = self.container is not None or _tells_time(container.format)
             for frame in self._decoded(container, stream):
                 arrived = clock()
                 stored = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
