@@ -1,6 +1,6 @@
 """Does RollingDepth learn, and what do dilations, co-alignment and refinement do?
 
-    python benchmarks/rolling_training.py [--folder runs/rolling_tiny] [--minutes M] [--only WAY ...]
+    python benchmarks/rolling_training.py [--folder FOLDER] [--minutes M] [--only WAY ...]
 
 A tiny autoencoder and then a tiny network are trained from scratch on snippets of one to three
 frames of rendered clips at 56x56. The network then predicts held-out clips of 78 frames of other
