@@ -12,6 +12,7 @@ pytest.importorskip("diffusers")
 pytest.importorskip("transformers")
 
 from rolling_reference import moving_picture, tiny_unet, write_tiny_pipeline
+from training_runs import changed, whole_and_resumed
 
 from kinedepth.dense.registry import DepthOptions, make_depth_model
 from kinedepth.dense.rolling_depth.components import load_components
@@ -57,10 +58,6 @@ def task(clips, pipeline):
 
 def generator(seed=0):
     return torch.Generator().manual_seed(seed)
-
-
-def changed(before, after):
-    return {name for name in before if not torch.equal(before[name], after[name])}
 
 
 def test_a_widened_network_says_what_the_narrow_one_said_of_the_same_latents_twice():
@@ -173,18 +170,7 @@ def test_how_many_pass_together_changes_the_draws_but_not_the_weight_of_a_snippe
 
 
 def test_a_run_stopped_and_resumed_equals_one_that_never_stopped(task, tmp_path):
-    whole = Trainer(task, CONFIG, tmp_path / "whole", CPU)
-    whole.run()
-    first = Trainer(task, CONFIG, tmp_path / "parts", CPU)
-
-    def stop(step, _):
-        if step == 2:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        first.run(stop)
-    second = Trainer(task, CONFIG, tmp_path / "parts", CPU)
-    second.run()
+    whole, second = whole_and_resumed(task, CONFIG, tmp_path, stop_at=2)
     assert not changed(whole.network.state_dict(), second.network.state_dict())
     assert changed(task.build().state_dict(), second.network.state_dict())
     (record,) = map(json.loads, (tmp_path / "whole" / LOG_FILE).read_text().splitlines())

@@ -5,6 +5,7 @@ import json
 
 import pytest
 import torch
+from training_runs import whole_and_resumed
 
 from kinedepth.errors import KinedepthError
 from kinedepth.seurat.config import SeuratConfig
@@ -27,18 +28,7 @@ def weights(trainer: Trainer) -> torch.Tensor:
 
 
 def test_a_run_stopped_and_resumed_equals_one_that_never_stopped(tmp_path):
-    whole = Trainer(TASK, CONFIG, tmp_path / "whole", CPU)
-    whole.run()
-
-    def stop(step, figures):
-        if step == 3:
-            raise KeyboardInterrupt
-
-    interrupted = Trainer(TASK, CONFIG, tmp_path / "parts", CPU)
-    with pytest.raises(KeyboardInterrupt):
-        interrupted.run(stop)
-    resumed = Trainer(TASK, CONFIG, tmp_path / "parts", CPU)
-    resumed.run()
+    whole, resumed = whole_and_resumed(TASK, CONFIG, tmp_path, stop_at=3)
     assert resumed.done == whole.done == 6
     assert torch.equal(weights(resumed), weights(whole))
     for name, value in whole.average.items():

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from training_runs import changed, whole_and_resumed
 
 from kinedepth.dense.video_depth_anything.checkpoint import load_published
 from kinedepth.dense.video_depth_anything.config import VideoDepthConfig
@@ -87,10 +88,6 @@ def state(network):
     return {name: value.clone() for name, value in network.state_dict().items()}
 
 
-def changed(before, after):
-    return {name for name in before if not torch.equal(before[name], after[name])}
-
-
 class TestBatches:
     def test_frames_truth_and_flow_are_cropped_and_mirrored_alike(self):
         """A picture that travels 2 pixels right and 1 down a frame: along the drawn flow neither
@@ -145,18 +142,7 @@ class TestWhatIsTrained:
         self, task, temporal, tmp_path
     ):
         task = dataclasses.replace(task, temporal=temporal)
-        whole = Trainer(task, CONFIG, tmp_path / "whole", CPU)
-        whole.run()
-        first = Trainer(task, CONFIG, tmp_path / "parts", CPU)
-
-        def stop(step, _):
-            if step == 2:
-                raise KeyboardInterrupt
-
-        with pytest.raises(KeyboardInterrupt):
-            first.run(stop)
-        second = Trainer(task, CONFIG, tmp_path / "parts", CPU)
-        second.run()
+        whole, second = whole_and_resumed(task, CONFIG, tmp_path, stop_at=2)
         assert second.done == 4
         assert not changed(whole.network.state_dict(), second.network.state_dict())
         assert not changed(whole.average, second.average)
