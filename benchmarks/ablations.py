@@ -26,6 +26,8 @@ SETS = ("spread", "crowded", "clips", "rendered")
 """Where rows are scored: windows with queries anywhere, windows with queries on one body, rendered
 clips of 24 frames with the embedded tracker's tracks, and windows with pictures."""
 
+BEGIN, END = "<!-- made by benchmarks/ablations.py: begin -->", "<!-- end -->"
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -34,7 +36,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="of the runs; runs/ablations_STEPS by default")
     parser.add_argument("--clips-folder", type=Path, default=Path("runs/benchmark_clips"))
     parser.add_argument("--list", action="store_true", help="print the rows' names and stop")
-    parser.add_argument("--markdown", action="store_true", help="print the table for a document")
+    parser.add_argument("--document", type=Path, help="a page to put the table into, between marks")
     parser.add_argument("--no-write", action="store_true", help="leave the results file alone")
     arguments = parser.parse_args()
     if arguments.list:
@@ -55,16 +57,11 @@ def main() -> None:
     rows = {name: run_row(bench, name) for name in ROWS if finished(bench, name)}
     noise = seed_noise(rows)
     columns, cells = table(formulas, rows, noise)
-    if arguments.markdown:
-        lines = [columns, ["---"] * len(columns), *cells]
-        print("\n".join(f"| {' | '.join(line)} |" for line in lines))
-    else:
-        print_table("error of the log depth ratio", columns, cells)
-    usual = ", ".join(f"{where} {100 * value:.1f} %" for where, value in noise.items())
-    print("usual difference between two seeds:", usual or "not measured yet")
-    missing = [name for name in ROWS if name not in rows]
-    if missing:
-        print("not run yet:", ", ".join(missing))
+    print_table("error of the log depth ratio", columns, cells)
+    notes = remarks(rows, noise)
+    print(notes)
+    if arguments.document:
+        put_into(arguments.document, columns, cells, notes)
     if not arguments.no_write:
         record = {
             "budget": dataclasses.asdict(bench.budget),
@@ -153,6 +150,25 @@ def table(
         "direction",
     ]
     return columns, cells
+
+
+def remarks(rows: dict[str, Figures], noise: dict[str, float]) -> str:
+    """What the table cannot show: how much is noise, and what is missing."""
+    usual = ", ".join(f"{where} {100 * value:.1f} %" for where, value in noise.items())
+    missing = ", ".join(name for name in ROWS if name not in rows)
+    return (
+        f"Usual difference between two seeds: {usual or 'not measured yet'}. "
+        f"Rows not run yet: {missing or 'none'}."
+    )
+
+
+def put_into(page: Path, columns: list[str], cells: list[list[str]], notes: str) -> None:
+    """Replace what stands between the marks in ``page`` by the table and the remarks."""
+    before, rest = page.read_text().split(BEGIN)
+    after = rest.split(END)[1]
+    lines = [columns, ["---"] * len(columns), *cells]
+    text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    page.write_text(f"{before}{BEGIN}\n{text}\n\n{notes}\n{END}{after}")
 
 
 def _cells(figures: dict[str, Any]) -> list[str]:

@@ -28,7 +28,7 @@ from ablation.networks import (
 from ablation.rows import OURS, ROWS, SIGMAS
 from ablation.runs import Bench, run_row
 from ablation.smoothing import smoothed
-from ablations import seed_noise, table, verdict
+from ablations import BEGIN, END, put_into, remarks, seed_noise, table, verdict
 
 TINY = Budget(
     held_out=4, clips=0, steps=3, batch=2, width=16, heads=2, grid=5, queries=6
@@ -201,7 +201,7 @@ def test_a_direction_is_told_only_beyond_what_seeds_make():
     assert verdict("layers-1", rows(0.103), noise) == "within noise"
 
 
-def test_the_table_has_a_line_for_each_row_that_is_done():
+def test_the_table_has_a_line_for_each_row_that_is_done(tmp_path):
     figures = {"mean": 0.1, "within_10": 0.8, "moving": 0.2}
     formulas = {key: {"spread": figures} for key in ("constant", "density", "robust")}
     formulas |= {f"smoothing {sigma:g}": {"clips": figures} for sigma in SIGMAS}
@@ -213,3 +213,15 @@ def test_the_table_has_a_line_for_each_row_that_is_done():
     assert len(cells) == 3 + len(SIGMAS) + len(rows)
     assert all(len(line) == len(columns) for line in cells)
     assert cells[-1][-3:] == ["+20 % (spread)", "15.5", "within noise"]
+    notes = remarks(rows, noise)
+    assert "no-window" in notes
+    assert "layers-1" not in notes
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    for _ in range(2):
+        put_into(page, columns, cells, notes)
+    text = page.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert "old" not in text
+    assert text.count("| 15.5 |") == 1

@@ -30,7 +30,7 @@ class Budget:
     @property
     def rendered(self) -> int:
         """Windows with pictures to learn from, which cost far more; a fifth as many to test on."""
-        return max(5, self.windows // 5)
+        return max(2, self.windows // 5)
 
     def network(self, **changes: object) -> SeuratConfig:
         """The paper's network at this size, one look at each window, with some fields changed.
