@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from kinedepth.errors import KinedepthError
 from kinedepth.exporting.atomic import atomic_path, file_in, sync_file
+from kinedepth.exporting.working_folder import make_working_folder, why_unreadable
 
 _MANIFEST = "manifest.json"
 _FORMAT = 1
@@ -57,15 +58,7 @@ class DepthStore:
             KinedepthError: the folder cannot be made, or the disk is full.
         """
         manifest = {"header": dict(header), "size": [height, width], "chunks": [], "state": None}
-        try:
-            if folder.exists():
-                shutil.rmtree(folder)
-            folder.mkdir(parents=True)
-        except OSError as error:
-            raise KinedepthError(
-                f"{folder} cannot be made for the depth to come ({error.strerror}); choose a "
-                f"folder that is yours to write to."
-            ) from error
+        make_working_folder(folder, "the depth to come")
         store = cls(folder, manifest)
         store._write_manifest()
         # As JSON gives it back, so that a header compares equal with one that was read.
@@ -88,9 +81,8 @@ class DepthStore:
             if store._state_name is not None:
                 file_in(folder, store._state_name)
         except (OSError, ValueError, KeyError, TypeError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise KinedepthError(
-                f"The unfinished depth in {folder} cannot be read ({reason.rstrip('.')}); begin "
+                f"The unfinished depth in {folder} cannot be read ({why_unreadable(error)}); begin "
                 f"anew."
             ) from error
         return store

@@ -14,6 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from kinedepth.errors import KinedepthError
 from kinedepth.exporting.atomic import atomic_path, file_in, sync_file
+from kinedepth.exporting.working_folder import make_working_folder, why_unreadable
 from kinedepth.rows import Rows, RowsInMemory, RowsOnDisk
 
 _MANIFEST = "manifest.json"
@@ -104,15 +105,7 @@ class WorkOnDisk:
         Raises:
             KinedepthError: the folder cannot be made, or the disk is full.
         """
-        try:
-            if folder.exists():
-                shutil.rmtree(folder)
-            folder.mkdir(parents=True)
-        except OSError as error:
-            raise KinedepthError(
-                f"{folder} cannot be made for the work to come ({error.strerror}); choose a "
-                f"folder that is yours to write to."
-            ) from error
+        make_working_folder(folder, "the work to come")
         work = cls(folder, {"header": dict(header), "stages": {}, "arrays": {}})
         work._write_manifest({})
         # As JSON gives it back, so that a header compares equal with one that was read.
@@ -136,9 +129,8 @@ class WorkOnDisk:
                 if stage["state"] is not None:
                     file_in(folder, stage["state"])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise KinedepthError(
-                f"The unfinished run in {folder} cannot be read ({reason.rstrip('.')}); begin "
+                f"The unfinished run in {folder} cannot be read ({why_unreadable(error)}); begin "
                 f"anew with --overwrite."
             ) from error
         return work
