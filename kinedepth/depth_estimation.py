@@ -64,7 +64,7 @@ def estimate_depth(
     Raises:
         KinedepthError: anything wrong with the input or the setup, in one sentence.
     """
-    video = source if isinstance(source, Video) else load_video(source, frames)
+    video = source if isinstance(source, Video) else load_video(source, frames, fewest=1)
     if isinstance(model, str):
         permit, asked = hub.permission(accept_licence), DepthOptions.of(options)
         estimator = make_depth_model(model, asked, find_device(device), permit)

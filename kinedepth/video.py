@@ -35,7 +35,7 @@ class Video:
         intrinsics: of the frames, where the source knows them, else None.
     """
 
-    def __init__(self, source: FrameSource, frames: slice | None = None) -> None:
+    def __init__(self, source: FrameSource, frames: slice | None = None, fewest: int = 2) -> None:
         self._source = source
         self._selected = range(len(source.times))[frames or slice(None)]
         self.name: str = source.name
@@ -43,22 +43,31 @@ class Video:
         self.height: int = source.height
         self.intrinsics: Intrinsics | None = source.intrinsics
         count = len(self._selected)
-        if count < 2:
+        if count < fewest:
+            needs = "depth change needs at least two" if fewest == 2 else "there is nothing to see"
             raise KinedepthError(
                 f"{source.label} has {'one frame' if count else 'no frame'}"
-                f"{' left after selection' if frames else ''}; depth change needs at least two."
+                f"{' left after selection' if frames else ''}; {needs}."
             )
         times = source.times[self._selected.start : self._selected.stop : self._selected.step]
         self.start: float = float(times[0])
         self.times: NDArray[np.float64] = np.asarray(times - times[0], dtype=np.float64)
-        self.fps: float = float((count - 1) / self.times[-1])
+        self.fps: float = float((count - 1) / self.times[-1]) if count > 1 else ASSUMED_FPS
 
     @classmethod
     def from_array(
-        cls, frames: NDArray[np.uint8], fps: float = ASSUMED_FPS, name: str = "array"
+        cls,
+        frames: NDArray[np.uint8],
+        fps: float = ASSUMED_FPS,
+        name: str = "array",
+        fewest: int = 2,
     ) -> Video:
-        """A video of ``frames (T, H, W, 3)`` uint8 RGB already in memory, not copied."""
-        return cls(ArraySource(frames, fps, name))
+        """A video of ``frames (T, H, W, 3)`` uint8 RGB already in memory, not copied.
+
+        Raises:
+            KinedepthError: fewer frames than ``fewest``.
+        """
+        return cls(ArraySource(frames, fps, name), fewest=fewest)
 
     def __len__(self) -> int:
         """T, the number of selected frames; all of them decode."""
@@ -112,7 +121,7 @@ class Video:
                 yield first, block
 
 
-def load_video(source: str | Path, frames: str | slice | None = None) -> Video:
+def load_video(source: str | Path, frames: str | slice | None = None, fewest: int = 2) -> Video:
     """Open a video.
 
     Args:
@@ -121,21 +130,23 @@ def load_video(source: str | Path, frames: str | slice | None = None) -> Video:
             clips store no times and count as 25 frames a second.
         frames: the frames to keep, as the slice ``"start:stop:step"`` of their index, e.g.
             ``"0:48"`` or ``"::2"``; start and stop not negative, step at least 1.
+        fewest: frames that there have to be; 1 for what serves a single image as well.
 
     Raises:
-        KinedepthError: if there is no such source, it cannot be decoded, or fewer than two
-            frames are selected.
+        KinedepthError: if there is no such source, it cannot be decoded, or fewer frames than
+            that are selected.
     """
     selection = _parse_selection(frames)
     path = Path(source)
     if path.is_dir():
-        return Video(open_folder(path), selection)
+        return Video(open_folder(path), selection, fewest)
     if path.is_file():
         if path.suffix.lower() == ".npz":
-            return Video(open_tapvid3d(path), selection)
-        return Video(StreamSource(path, selection.stop if selection else None), selection)
+            return Video(open_tapvid3d(path), selection, fewest)
+        stop = selection.stop if selection else None
+        return Video(StreamSource(path, stop), selection, fewest)
     if glob.has_magic(str(source)):
-        return Video(open_glob(str(source)), selection)
+        return Video(open_glob(str(source)), selection, fewest)
     raise KinedepthError(f"There is no file or folder {source}.")
 
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -15,6 +16,7 @@ import transformers
 from rolling_reference import moving_picture, write_tiny_pipeline
 
 from kinedepth import hub
+from kinedepth.cli import main
 from kinedepth.dense.registry import DEPTH_MODELS, DepthOptions, find_weights, make_depth_model
 from kinedepth.errors import KinedepthError
 from kinedepth.video import Video
@@ -90,6 +92,24 @@ def test_a_run_that_was_stopped_goes_on(pipeline):
     next(running)
     rest = list(model.predict(video, resume=model.state()))
     assert np.array_equal(np.stack(rest), np.stack(whole[1:]))
+
+
+def test_a_photograph_has_depth_by_itself(pipeline, tmp_path, capsys):
+    photograph = tmp_path / "photograph.png"
+    cv2.imwrite(str(photograph), moving_picture(1, 50, 70)[0])
+    asked = ("--model", "marigold", "--weights", pipeline, "--device", "cpu", "--steps", 1)
+    for options, code in (((), 0), (("--consistent",), 0), (("--steady",), 2)):
+        output = tmp_path / f"out{len(options)}{code}"
+        with pytest.raises(SystemExit) as stopped:
+            main([str(word) for word in ("depth", photograph, "-o", output, *asked, *options)])
+        assert (stopped.value.code or 0) == code
+        told = capsys.readouterr()
+        if code:
+            assert "has one frame, in which nothing flickers" in told.err
+        else:
+            assert "Depth of 1 frame of photograph" in told.out
+            with np.load(output / "depth.npz") as file:
+                assert file["depth"].shape == (1, 50, 70)
 
 
 def test_it_is_known_as_depth_up_to_a_scale_and_a_shift_of_each_frame(pipeline):

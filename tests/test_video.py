@@ -289,3 +289,15 @@ def test_a_video_from_an_array_streams_that_array():
 def test_arrays_that_are_no_video_are_refused(frames, fps, says):
     with pytest.raises(KinedepthError, match=says):
         Video.from_array(frames, fps)
+
+
+def test_a_single_frame_is_a_video_only_where_it_is_asked_for(tmp_path):
+    frame = np.full((1, 6, 8, 3), 7, np.uint8)
+    with pytest.raises(KinedepthError, match="has one frame; depth change needs at least two"):
+        Video.from_array(frame)
+    single = Video.from_array(frame, fewest=1)
+    assert len(single) == 1
+    assert single.fps == 25
+    assert np.array_equal(single.frame(0), frame[0])
+    with pytest.raises(KinedepthError, match=r"no frame left after selection; there is nothing"):
+        load_video(write_clip(tmp_path / "clip.mp4"), "90000:", fewest=1)

@@ -219,7 +219,11 @@ def depth_command(
     from kinedepth.devices import find_device
     from kinedepth.video import load_video
 
-    clip = load_video(video, frames)
+    clip = load_video(video, frames, fewest=1)
+    if len(clip) == 1 and steady:
+        raise KinedepthError(
+            f"{clip.name} has one frame, in which nothing flickers; leave out --steady."
+        )
     camera = None
     clouds = _point_clouds(point_clouds, len(clip))
     if clouds:
@@ -254,7 +258,8 @@ def depth_command(
         )
         summary = run.run(resume=resume, overwrite=overwrite)
     typer.echo(
-        f"Depth of {len(clip)} frames of {clip.name} ({clip.width}x{clip.height}) by {model} in "
+        f"Depth of {len(clip)} frame{'s' * (len(clip) > 1)} of {clip.name} "
+        f"({clip.width}x{clip.height}) by {model} in "
         f"{summary['seconds']['depth']:.1f} s, {summary['frames_per_second']:.2f} frames/s."
     )
     if summary["steadied"]:

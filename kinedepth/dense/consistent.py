@@ -93,6 +93,9 @@ class ConsistentDepth:
         self, video: Video, progress: FrameProgress | None = None
     ) -> Iterator[NDArray[np.float32]]:
         """As of :class:`kinedepth.dense.base.DepthModel`."""
+        if len(video) == 1:
+            yield from self._all_frames(video, progress)
+            return
         shape = (len(video), video.height, video.width)
         depth = gather_frames(self._all_frames(video, progress), shape)
         corrections = find_corrections(depth, self._follow(video), self.kind)

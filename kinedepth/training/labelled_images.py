@@ -143,8 +143,7 @@ def teacher_of(model: DepthModel) -> Teacher:
         )
 
     def teach(image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        # A video has at least two frames: a still that is shown twice.
-        prediction = next(iter(model.predict(Video.from_array(np.stack([image, image])))))
+        prediction = next(iter(model.predict(Video.from_array(image[None], fewest=1))))
         if model.kind == "affine_invariant_disparity":
             return prediction
         with np.errstate(divide="ignore"):
