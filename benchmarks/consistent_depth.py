@@ -6,6 +6,7 @@ before, after, and TAE of the truth itself, which motion of bodies and sensor no
 from the repository's root::
 
     python benchmarks/consistent_depth.py --rendered FOLDER --sequences FOLDER [--frames 32]
+        [--only CLIP ...] [--results NAME]
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ def main() -> None:
     parser.add_argument("--sequences", type=Path, help="folder of RGB-D sequences")
     parser.add_argument("--frames", type=int, default=32, help="of each clip")
     parser.add_argument("--clips", type=int, default=4, help="of the rendered ones")
+    parser.add_argument("--only", nargs="+", help="clips by name, e.g. tartanair_hospital")
+    parser.add_argument("--results", default="consistent_depth", help="name of the results file")
     arguments = parser.parse_args()
     clips: list[Footage] = []
     if arguments.rendered:
@@ -69,13 +72,15 @@ def main() -> None:
         ]
     figures: dict[str, Any] = {"frames": arguments.frames}
     for clip in clips:
+        if arguments.only and clip.truth.name not in arguments.only:
+            continue
         figures[clip.truth.name] = scored(clip, arguments.frames)
         print_table(
             f"{clip.truth.name}: before -> after",
             ["noise in", "AbsRel", "TAE", "TAE of truth", "AbsRel, no noise", "TAE, no noise"],
             [[space, *row(figures[clip.truth.name][space])] for space in SPACES],
         )
-        path = write_results("consistent_depth", figures)  # What is done is kept.
+        path = write_results(arguments.results, figures)  # What is done is kept.
         print(f"Wrote {path}.")
 
 
