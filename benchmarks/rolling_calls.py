@@ -65,18 +65,23 @@ def make_components(networks: str, device: torch.device, dtype: torch.dtype) -> 
         cross_attention_dim=sizes["prompt"],
         use_linear_projection=True,
     )
-    vae = AutoencoderKL(
-        block_out_channels=sizes["vae"],
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        layers_per_block=2,
-        latent_channels=4,
-    )
+    vae = make_vae(networks)
     unet.set_attn_processor(SnippetAttention())
     for network in (unet, vae):
         network.eval().requires_grad_(False)
     prompt = torch.randn(1, 2, sizes["prompt"])
     return Components(unet, vae, DDIMScheduler(**SCHEDULE), prompt).to(device, dtype)
+
+
+def make_vae(networks: str) -> AutoencoderKL:
+    """The autoencoder alone, with random weights."""
+    return AutoencoderKL(
+        block_out_channels=NETWORKS[networks]["vae"],
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        layers_per_block=2,
+        latent_channels=4,
+    )
 
 
 def moving_picture(frames: int, height: int, width: int) -> Video:
