@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kinedepth._terminal import StageProgress, say
+from kinedepth.commands._options import Device, Frames, Overwrite, ResultsFolder, VideoArgument
 from kinedepth.commands._parsing import parse_intrinsics, parse_whole_numbers
 from kinedepth.errors import KinedepthError
 
@@ -31,14 +32,8 @@ _MEANING = {
 
 
 def depth_command(
-    video: Annotated[
-        str,
-        typer.Argument(
-            help="A video file, a folder of images, a pattern such as 'frames/*.png' or a "
-            "TAPVid-3D .npz."
-        ),
-    ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")],
+    video: VideoArgument,
+    output: ResultsFolder,
     model: Annotated[
         str,
         typer.Option(
@@ -168,17 +163,12 @@ def depth_command(
         float | None,
         typer.Option(help="Field of view in degrees across the longer side, for point clouds."),
     ] = None,
-    frames: Annotated[
-        str | None,
-        typer.Option(help="Which frames to use, start:stop[:step], e.g. 0:48 or ::2."),
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    frames: Frames = None,
+    device: Device = "auto",
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a run that was stopped.")
     ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an earlier run in the output folder.")
-    ] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Estimate the depth of every pixel of a video.
 

@@ -9,6 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kinedepth._terminal import StageProgress, say
+from kinedepth.commands._options import (
+    Device,
+    Frames,
+    Overwrite,
+    ResultsFolder,
+    SeuratModel,
+    VideoArgument,
+)
 from kinedepth.commands._parsing import parse_intrinsics
 from kinedepth.errors import KinedepthError
 
@@ -18,14 +26,8 @@ if TYPE_CHECKING:
 
 
 def lift_command(
-    video: Annotated[
-        str,
-        typer.Argument(
-            help="A video file, a folder of images, a pattern such as 'frames/*.png' or a "
-            "TAPVid-3D .npz."
-        ),
-    ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")],
+    video: VideoArgument,
+    output: ResultsFolder,
     queries: Annotated[
         str | None,
         typer.Option(
@@ -40,9 +42,7 @@ def lift_command(
     tracker: Annotated[
         str, typer.Option(help="flow, or file:PATH for tracks made elsewhere (.npz or .csv).")
     ] = "flow",
-    model: Annotated[
-        str, typer.Option(help="A shipped model (see kinedepth doctor) or a checkpoint file.")
-    ] = "small",
+    model: SeuratModel = "small",
     method: Annotated[
         str,
         typer.Option(
@@ -57,10 +57,7 @@ def lift_command(
         float | None,
         typer.Option(help="Field of view in degrees across the longer side, e.g. 65."),
     ] = None,
-    frames: Annotated[
-        str | None,
-        typer.Option(help="Which frames to use, start:stop[:step], e.g. 0:48 or ::2."),
-    ] = None,
+    frames: Frames = None,
     anchor: Annotated[
         str | None,
         typer.Option(
@@ -84,14 +81,12 @@ def lift_command(
         bool,
         typer.Option("--accept-licence", help="Agree to the licence of weights to download."),
     ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    device: Device = "auto",
     resume: Annotated[
         bool,
         typer.Option("--resume", help="Go on where the same command was stopped or killed."),
     ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an earlier run in the output folder.")
-    ] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Lift points of a video to 3D.
 

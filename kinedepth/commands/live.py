@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kinedepth._terminal import say
+from kinedepth.commands._options import Device, SeuratModel
 from kinedepth.commands._parsing import parse_size
 from kinedepth.errors import KinedepthError
 
@@ -44,9 +46,7 @@ def live_command(
         Path | None, typer.Option(help="FILE.csv to write points and ratios to.")
     ] = None,
     points: Annotated[int, typer.Option(help="About how many points to keep alive.")] = 100,
-    model: Annotated[
-        str, typer.Option(help="A shipped model (see kinedepth doctor) or a checkpoint file.")
-    ] = "small",
+    model: SeuratModel = "small",
     size: Annotated[
         str | None, typer.Option(help="Width x height of raw frames from pipe:, e.g. 640x360.")
     ] = None,
@@ -66,7 +66,7 @@ def live_command(
     stall: Annotated[
         float, typer.Option(help="Seconds without a frame after which to give up.")
     ] = 10.0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    device: Device = "auto",
 ) -> None:
     """Follow points of a camera or a stream and show how their depth changes.
 
@@ -78,6 +78,7 @@ def live_command(
     from kinedepth.live.sources import open_source
 
     check_arguments(stall, seconds)
+    _refuse_terminals(source, output)
     frames = open_source(source, _raw_format(size, rate, pixels), paced=not every_frame)
     outputs = _outputs(output, show, tracks, points)
     from kinedepth.live.lifter import LiveLifter
@@ -96,6 +97,16 @@ def live_command(
             tell=say,
         )
     say(report.sentence())
+
+
+def _refuse_terminals(source: str, output: str | None) -> None:
+    """Raise where video would be typed in or printed."""
+    if source == "pipe:" and sys.stdin.isatty():
+        raise KinedepthError("Standard input is a terminal; send a video into it: ... | kinedepth")
+    if output in ("pipe:", _RAW_OUTPUT) and sys.stdout.isatty():
+        raise KinedepthError(
+            "Standard output is a terminal; send it to a player: kinedepth ... | ffplay -"
+        )
 
 
 def _raw_format(size: str | None, rate: float, pixels: str) -> RawFormat | None:

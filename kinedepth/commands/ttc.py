@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kinedepth._terminal import StageProgress
+from kinedepth.commands._options import Device, Frames, Overwrite, ResultsFolder, SeuratModel
 from kinedepth.errors import KinedepthError
 
 if TYPE_CHECKING:
@@ -19,15 +20,13 @@ def ttc_command(
         str,
         typer.Argument(help="A video file, a folder of images, a pattern or a TAPVid-3D .npz."),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")],
+    output: ResultsFolder,
     queries: Annotated[
         str | None,
         typer.Option(help="Points to follow, as of kinedepth lift; grid:20 if not given."),
     ] = None,
     tracker: Annotated[str, typer.Option(help="As of kinedepth lift.")] = "flow",
-    model: Annotated[
-        str, typer.Option(help="A shipped model (see kinedepth doctor) or a checkpoint file.")
-    ] = "small",
+    model: SeuratModel = "small",
     fps: Annotated[
         float | None,
         typer.Option(help="Frames a second of the source; needed where it is images."),
@@ -46,14 +45,9 @@ def ttc_command(
             help="Fit what moves as one, the scene and single bodies; or take the network's word.",
         ),
     ] = True,
-    frames: Annotated[
-        str | None,
-        typer.Option(help="Which frames to use, start:stop[:step], e.g. 0:48 or ::2."),
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an earlier run in the output folder.")
-    ] = False,
+    frames: Frames = None,
+    device: Device = "auto",
+    overwrite: Overwrite = False,
 ) -> None:
     """Say in how many seconds each point reaches the camera, if it does.
 
