@@ -80,8 +80,8 @@ def test_ratios_are_told_of_points_older_than_a_window_and_of_no_younger_ones(ap
     for state in approach:
         age = state.frame - state.since
         assert not np.isfinite(state.log_ratio[age < 7]).any()
-        # A short window comes every fourth frame.
-        assert np.isfinite(state.log_ratio[age >= 10]).all()
+        # A short window comes every second frame.
+        assert np.isfinite(state.log_ratio[age >= 8]).all()
         assert (np.isfinite(state.log_ratio) == np.isfinite(state.log_ratio_std)).all()
         assert (state.log_ratio_std[np.isfinite(state.log_ratio)] > 0).all()
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import socket
 import threading
 from types import SimpleNamespace
 
@@ -272,3 +273,35 @@ def test_raw_frames_go_out_whole_and_a_closed_pipe_ends_the_run():
     with pytest.raises(OutputClosedError):
         output.write(frame, state(1, 0.1))
     os.close(writing)
+
+
+def test_the_viewer_is_bound_to_this_machine_and_ends_with_the_run(monkeypatch):
+    pytest.importorskip("rerun")
+    from kinedepth.live import rerun_output
+
+    commands = []
+    start = rerun_output.subprocess.Popen
+
+    def remember(command, **options):
+        commands.append(command)
+        return start(command, **options)
+
+    monkeypatch.setattr(rerun_output.subprocess, "Popen", remember)
+    told: list[str] = []
+    with rerun_output.RerunOutput(web=True, announce=told.append) as output:
+        viewer = output._viewer
+        for index in range(3):
+            output.write(captured(index), state(index, index / 10))
+    assert commands[0][commands[0].index("--bind") + 1] == "127.0.0.1"
+    assert "http://127.0.0.1:" in told[0]
+    assert viewer.poll() is not None
+    port = int(commands[0][commands[0].index("--port") + 1])
+    patience = 100
+    while listening(port) and (patience := patience - 1):
+        threading.Event().wait(0.1)
+    assert patience
+
+
+def listening(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

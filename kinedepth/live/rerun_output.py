@@ -30,6 +30,7 @@ _MEMORY = "1GB"
 """Of the viewer; what is older is forgotten, since a live run may never end."""
 
 _STARTING_SECONDS = 20.0
+_WINDOW_SECONDS = 2.0
 
 
 class RerunOutput:
@@ -93,6 +94,10 @@ class RerunOutput:
         deadline = time.monotonic() + _STARTING_SECONDS
         while time.monotonic() < deadline and self._viewer.poll() is None:
             with contextlib.suppress(OSError), socket.create_connection((_LOOPBACK, port), 1):
+                # It listens before it opens its window, which may fail.
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._viewer.wait(_WINDOW_SECONDS)
+                    break
                 return
             time.sleep(0.1)
         raise KinedepthError(
@@ -132,7 +137,8 @@ class RerunOutput:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Send what is left. A window stays open to look at; a page ends with the run."""
         if self._recording is not None:
-            self._recording.flush()
+            with contextlib.suppress(RuntimeError):  # Its window may be closed.
+                self._recording.flush()
             self._recording.disconnect()
         if self._viewer is not None and (self._web or kind is not None):
             _end(self._viewer)
