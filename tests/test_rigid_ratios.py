@@ -111,6 +111,14 @@ def test_fewer_points_than_a_group_needs_leave_what_the_network_says():
     np.testing.assert_allclose(refined(tracks).log_ratio, tracks.log_ratio, atol=1e-6)
 
 
+def test_the_network_is_trusted_less_where_a_point_moves_with_nothing_else():
+    tracks, _ = scene(still(), small_body(16, points=3), shrunk=0.4)
+    found = refined(tracks)
+    np.testing.assert_allclose(found.log_ratio, tracks.log_ratio, atol=1e-5)
+    np.testing.assert_allclose(found.log_ratio_std[:, 30:], 4 * tracks.log_ratio_std[:, 30:])
+    np.testing.assert_allclose(found.log_ratio_std[:, :30], tracks.log_ratio_std[:, :30])
+
+
 def test_points_that_are_hardly_seen_keep_what_the_network_says():
     tracks, true = scene(still(), small_body(24), shrunk=0.4)
     visible = tracks.tracks.visible.copy()

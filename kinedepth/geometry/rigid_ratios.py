@@ -57,6 +57,9 @@ _LEAST_NOISE = 0.02
 """Least variance of tracks over the prior's: no tracker is surer."""
 _ALIKE = 4.0
 """Tracks' errors in so many frames in a row are one error: it grows slowly along a track."""
+_ASTRAY = 4.0
+"""Times its standard deviation that the network's log ratio is unsure of where a point moves with
+nothing else: on too small a body, or because its track is lost."""
 _LARGEST_CHANGE = 2.0
 """No log ratio within a block is larger."""
 
@@ -72,12 +75,12 @@ class GroupRatios:
         log_ratio: ``(F, N)`` log depth up to a constant for each point; NaN where a point is in
             no group.
         std: ``(N,)`` standard deviation of its change over the block; infinite where NaN.
-        groups: how many there are.
+        astray: ``(N,)`` bool, points that move with no group although they are seen enough.
     """
 
     log_ratio: NDArray[np.float64]
     std: NDArray[np.float64]
-    groups: int
+    astray: NDArray[np.bool_]
 
 
 def refine_ratios(
@@ -183,7 +186,9 @@ def find_group_ratios(seen: Observations) -> GroupRatios:
     # Depth over depth is close to linear in time over a frame or two; its logarithm is not.
     between = [np.interp(np.arange(frames), some, each) for each in np.exp(log_depth).T]
     log_ratio = np.where(np.isfinite(std), np.log(np.stack(between, axis=-1)), np.nan)
-    return GroupRatios(log_ratio, std, groups)
+    astray = ~np.isfinite(std)
+    astray[np.setdiff1d(np.arange(points), rest)] = False
+    return GroupRatios(log_ratio, std, astray)
 
 
 def _ratios_of(
@@ -230,7 +235,7 @@ def _together(
     Standard deviations are handed out evenly over the block and add up along a track as if all
     were one error, since most of an error is shared by neighbouring frames.
     """
-    growth = np.abs(np.diff(network_std, axis=0))
+    growth = np.abs(np.diff(network_std, axis=0)) * np.where(found.astray, _ASTRAY, 1.0)
     span = np.maximum(growth.sum(0), 1e-6)
     share = span**2 / (span**2 + found.std**2)
     rigid = np.diff(np.where(np.isfinite(found.std), found.log_ratio, 0.0), axis=0)
