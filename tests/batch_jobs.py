@@ -54,7 +54,10 @@ def write_for_ever(video: str, folder: Path) -> None:
 
 @dataclass(frozen=True)
 class LiftKilledOnce:
-    """Lifts; the first time, the process is killed once the tracks of the named video are there."""
+    """Lifts the named video; its process is killed once the tracks are there, the first time.
+
+    Other videos are finished at once.
+    """
 
     name: str
     options: tuple[str, ...]
@@ -63,17 +66,15 @@ class LiftKilledOnce:
         from kinedepth import run_outputs
         from kinedepth.commands._batch_job import CommandJob
 
-        original = run_outputs.write_overlay
+        if Path(video).stem != self.name:
+            finish(folder)
+            return
+        if not (folder / "killed").exists():
 
-        def kill(*_, **__):
-            if not (folder / "killed").exists():
+            def kill(*_, **__):
                 assert (folder / "tracks.npz").exists()
                 (folder / "killed").touch()
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        if Path(video).stem == self.name and not (folder / "killed").exists():
             run_outputs.write_overlay = kill
-        try:
-            CommandJob("lift", self.options)(video, folder)
-        finally:
-            run_outputs.write_overlay = original
+        CommandJob("lift", self.options)(video, folder)

@@ -58,11 +58,11 @@ def test_a_batch_that_was_stopped_goes_on_and_names_what_failed(clips, tmp_path,
         text=True,
         preexec_fn=ask_for_ctrl_c,
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while not (tmp_path / "a/summary.json").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     program.send_signal(signal.SIGINT)
-    err = program.communicate(timeout=60)[1].splitlines()
+    err = program.communicate(timeout=120)[1].splitlines()
     assert program.returncode == 130
     assert "of 4 videos are done: run the same command to go on" in err[-1]
     assert not any("Traceback" in line for line in err)
@@ -152,7 +152,7 @@ def test_ray_goes_on_when_one_of_two_workers_is_killed_and_listens_to_nobody_els
     # Ray's processes have to find the module with the work.
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
     folder, options = clips
-    folders = {str(folder / f"{name}.mp4"): tmp_path / name for name in ("a", "b", "b2", "c")}
+    folders = {str(folder / f"{name}.mp4"): tmp_path / name for name in "abcdef"}
     before, started, addresses = set(children(os.getpid())), set(), set()
 
     def look(outcome):
@@ -161,10 +161,9 @@ def test_ray_goes_on_when_one_of_two_workers_is_killed_and_listens_to_nobody_els
         addresses.update(listening_addresses(processes))
 
     outcomes = run_batch(folders, lambda: RayWorkers(LiftKilledOnce("b", options), 2), look)
-    states = {Path(video).stem: outcome.state for video, outcome in outcomes.items()}
-    assert states == {"a": "done", "b": "done", "b2": "failed", "c": "done"}
+    assert [outcome.state for outcome in outcomes.values()] == ["done"] * 6
     assert (tmp_path / "b/killed").exists()
-    assert "is not a video" in outcomes[str(folder / "b2.mp4")].reason
+    assert outcomes[str(folder / "b.mp4")].points == 9
     assert addresses
     assert addresses <= LOOPBACK
     deadline = time.monotonic() + 10

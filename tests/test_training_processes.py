@@ -75,7 +75,7 @@ def run_processes(folder, count, batch):
         for rank in range(count)
     ]
     for process in running:
-        said = process.communicate(timeout=120)[0]
+        said = process.communicate(timeout=300)[0]
         assert process.returncode == 0, said
 
 
