@@ -36,7 +36,3 @@ def write_all(folder: Path, depth: np.ndarray, formats=("npz",), **options) -> l
         for index, frame in enumerate(depth):
             outputs.write(index, images[index], frame)
     return outputs.paths
-
-
-def names_in(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())

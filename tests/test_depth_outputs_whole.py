@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from depth_output_runs import names_in, outputs_for, pictures_of, some_depth, write_all
+from depth_output_runs import outputs_for, pictures_of, some_depth, write_all
+from folder_contents import names_in
 
 from kinedepth.camera import Intrinsics
 from kinedepth.depth_files import load_depth_video

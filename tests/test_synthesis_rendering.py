@@ -1,19 +1,9 @@
-import json
-
-import av
 import cv2
 import numpy as np
 import pytest
 import torch
 
-from kinedepth._safe_npz import load_arrays, load_tapvid3d
 from kinedepth.errors import KinedepthError
-from kinedepth.synthesis.clip_files import (
-    read_clip_depth,
-    read_clip_truth,
-    write_clip,
-    write_clips,
-)
 from kinedepth.synthesis.clips import (
     CLIP_CONFIG,
     STATIC_SCENE_CONFIG,
@@ -25,14 +15,9 @@ from kinedepth.synthesis.clips import (
 from kinedepth.synthesis.raycast import cast
 from kinedepth.synthesis.rendering import pixel_positions, render, sample_photography
 from kinedepth.synthesis.scene import sample_scenes
-from kinedepth.synthesis.solid_noise import SolidNoise, resolved, soft_step
-from kinedepth.synthesis.textures import _PATTERNS, is_open_ground, sample_textures
+from kinedepth.synthesis.textures import sample_textures
 
 WIDTH, HEIGHT, FRAMES = 160, 120, 16
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def sample_image(image: np.ndarray, xy: np.ndarray) -> np.ndarray:
@@ -54,98 +39,13 @@ def clip() -> Clip:
     return make_clip(3, FRAMES, WIDTH, HEIGHT, tracks=200)
 
 
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
 @pytest.fixture(scope="module")
 def small() -> Clip:
     return make_clip(1, 4, 64, 48, "poor", tracks=20)
-
-
-class TestNoise:
-    def test_noise_varies_about_zero_by_nearly_one(self):
-        noise = SolidNoise(seeded())
-        points = 50 * torch.rand(20_000, 3, generator=seeded(1))
-        values = noise.layered(points, torch.full((20_000,), 1e-4), 0.5, 5)
-        assert values.mean() == pytest.approx(0, abs=0.05)
-        assert values.std() == pytest.approx(0.8, abs=0.15)
-
-    def test_noise_is_continuous_also_across_the_tile_border(self):
-        noise = SolidNoise(seeded())
-        # The tile spans 16 wavelengths.
-        line = torch.linspace(15.9, 16.1, 400)
-        values = noise.octave(torch.stack([line, line * 0.3, -line], dim=-1), 1.0)
-        assert values.diff().abs().max() < 0.02
-
-    def test_detail_finer_than_the_pixels_fades_out(self):
-        noise = SolidNoise(seeded())
-        points = 9 * torch.rand(5000, 3, generator=seeded(1))
-        stds = [
-            float(noise.layered(points, torch.full((5000,), footprint), 0.5, 6).std())
-            for footprint in (0.001, 0.03, 0.1, 0.3)
-        ]
-        assert stds == sorted(stds, reverse=True)
-        assert stds[-1] == 0
-
-    def test_a_detail_is_shown_in_full_when_it_spans_many_pixels(self):
-        share = resolved(1.0, torch.tensor([0.01, 0.3, 10.0]))
-        assert share[0] == 1
-        assert 0 < share[1] < 1
-        assert share[2] == 0
-
-    def test_a_soft_step_is_half_at_the_edge_and_sharp_for_small_pixels(self):
-        distance = torch.tensor([-0.1, 0.0, 0.1])
-        assert soft_step(distance, torch.full((3,), 0.01)).tolist() == [0, 0.5, 1]
-        assert soft_step(distance, torch.full((3,), 0.4)).tolist() == pytest.approx(
-            [0.25, 0.5, 0.75]
-        )
-
-
-class TestTextures:
-    @pytest.mark.parametrize("name", sorted(_PATTERNS))
-    def test_a_pattern_stays_between_ground_and_figure(self, name):
-        scenes = sample_scenes(seeded(), 1, 2)
-        texture = sample_textures(seeded(2), scenes, 0)._surfaces[0]
-        points = 4 * torch.rand(4000, 3, generator=seeded(1)) - 2
-        footprint = 10 ** (-4 * torch.rand(4000, generator=seeded(3)))
-        figure = _PATTERNS[name](texture, SolidNoise(seeded()), points, footprint)
-        assert figure.isfinite().all()
-        assert figure.min() >= 0
-        assert figure.max() <= 1
-
-    @pytest.mark.parametrize("richness", ["rich", "poor"])
-    def test_colours_are_in_range_on_every_surface(self, richness):
-        scenes = sample_scenes(seeded(4), 1, 2)
-        textures = sample_textures(seeded(5), scenes, 0, richness)
-        points = 4 * torch.rand(500, 3, generator=seeded(1)) - 2
-        assert len(textures) == scenes.kind.shape[1] + 2  # walls, floor and ceiling
-        for surface in range(len(textures)):
-            colour = textures.colour(surface, points, torch.full((500,), 0.005))
-            assert colour.min() >= 0
-            assert colour.max() <= 1
-            assert colour.std() > 0
-
-    def test_rich_surfaces_vary_more_than_poor_ones(self):
-        scenes = sample_scenes(seeded(4), 1, 2)
-        points = 0.5 * torch.rand(2000, 3, generator=seeded(1))
-        footprint = torch.full((2000,), 0.004)
-
-        def contrast(richness):
-            textures = sample_textures(seeded(5), scenes, 0, richness)
-            each = [textures.colour(i, points, footprint) for i in range(len(textures))]
-            return torch.stack(each).std(dim=1).mean()
-
-        assert contrast("rich") > 1.5 * contrast("poor")
-
-    def test_the_surroundings_have_walls_floor_and_ceiling_of_their_own(self):
-        scenes = sample_scenes(seeded(), 1, 2)
-        last = scenes.kind.shape[1] - 1
-        local = torch.tensor([[1.0, 0.5, 0.2], [0.1, 1.0, 0.2], [0.1, -1.0, 0.2], [0.0, 1.0, 0.0]])
-        body = torch.tensor([last, last, last, 0])
-        surface = sample_textures(seeded(), scenes, 0).surface_of(scenes, body, local)
-        assert surface.tolist() == [last, last + 1, last + 2, 0]
-
-    def test_open_ground_is_told_from_rooms(self):
-        scenes = sample_scenes(seeded(), 64, 2)
-        share = np.mean([is_open_ground(scenes, index) for index in range(64)])
-        assert share == pytest.approx(0.3, abs=0.15)
 
 
 class TestRender:
@@ -336,129 +236,3 @@ class TestClip:
         monkeypatch.setattr("kinedepth.synthesis.clips._ATTEMPTS", 3)
         with pytest.raises(KinedepthError, match="obeys the rules"):
             make_clip(0, 4, 64, 48, rules=ClipRules(visible=(1.1, 1.2)))
-
-
-class TestClipFiles:
-    @pytest.fixture
-    def folder(self, small, tmp_path):
-        write_clip(small, tmp_path, "one")
-        return tmp_path
-
-    def test_a_clip_becomes_four_whole_files(self, folder):
-        names = {path.name for path in folder.iterdir()}
-        assert names == {"one.mp4", "one.npz", "one_depth.npz", "one.json"}
-
-    def test_the_truth_is_a_tapvid3d_clip(self, folder, small):
-        arrays = load_tapvid3d(folder / "one.npz")
-        np.testing.assert_array_equal(arrays["tracks_XYZ"], small.tracks_xyz)
-        np.testing.assert_array_equal(arrays["visibility"], small.visibility)
-        np.testing.assert_array_equal(arrays["queries_xyt"], small.queries_xyt)
-        np.testing.assert_allclose(arrays["fx_fy_cx_cy"], small.intrinsics.as_vector())
-        np.testing.assert_array_equal(arrays["extrinsics_w2c"], small.extrinsics_w2c)
-        image = cv2.imdecode(np.frombuffer(arrays["images_jpeg_bytes"][2], np.uint8), 1)
-        difference = image[..., ::-1].astype(float) - small.frames[2]
-        assert np.abs(difference).mean() < 5
-
-    def test_the_truth_reads_back(self, folder, small):
-        truth = read_clip_truth(folder / "one.npz")
-        np.testing.assert_array_equal(truth.tracks_xy, small.tracks_xy)
-        np.testing.assert_array_equal(truth.tracks_xyz, small.tracks_xyz)
-        np.testing.assert_array_equal(truth.visibility, small.visibility)
-        assert truth.intrinsics == small.intrinsics
-        assert truth.extrinsics_w2c is not None
-
-    def test_a_clip_without_2d_tracks_reads_as_projections(self, folder, small):
-        with np.load(folder / "one.npz", allow_pickle=True) as stored:
-            arrays = {k: stored[k] for k in stored if k not in ("tracks_xy", "extrinsics_w2c")}
-        np.savez(folder / "plain.npz", **arrays)
-        truth = read_clip_truth(folder / "plain.npz")
-        assert truth.extrinsics_w2c is None
-        seen = small.visibility
-        np.testing.assert_allclose(truth.tracks_xy[seen], small.tracks_xy[seen], atol=1e-2)
-
-    def test_depth_reads_back_to_half_precision(self, folder, small):
-        np.testing.assert_allclose(
-            read_clip_depth(folder / "one_depth.npz"), small.depth, rtol=1e-3
-        )
-        assert load_arrays(folder / "one_depth.npz")["kind"] == "metric"
-        np.savez(folder / "other.npz", x=np.zeros(3))
-        with pytest.raises(KinedepthError, match="no array depth"):
-            read_clip_depth(folder / "other.npz")
-
-    def test_the_video_shows_all_frames(self, folder, small):
-        with av.open(str(folder / "one.mp4")) as container:
-            frames = [f.to_ndarray(format="rgb24") for f in container.decode(video=0)]
-        assert len(frames) == 4
-        assert np.abs(frames[1].astype(float) - small.frames[1]).mean() < 6
-
-    def test_the_provenance_tells_what_the_clip_was_made_from(self, folder):
-        told = json.loads((folder / "one.json").read_text())
-        assert told["seed"] == 1
-        assert told["richness"] == "poor"
-        assert (told["frames"], told["width"], told["height"], told["tracks"]) == (4, 64, 48, 20)
-        assert told["scene"]["camera_still"] == 0.0
-
-
-class TestClipSets:
-    def write(self, folder, count=2, **arguments):
-        return write_clips(
-            folder, count, **{"frames": 2, "width": 32, "height": 32, "tracks": 4, **arguments}
-        )
-
-    def test_a_set_goes_on_where_it_stopped(self, tmp_path):
-        folder = tmp_path / "new" / "set"
-        assert self.write(folder, 1) == ["clip0000"]
-        assert self.write(folder, 3) == ["clip0001", "clip0002"]
-        (folder / "clip0001.json").unlink()
-        before = (folder / "clip0000.npz").stat().st_mtime_ns
-        assert self.write(folder, 3) == ["clip0001"]
-        assert (folder / "clip0000.npz").stat().st_mtime_ns == before
-
-    def test_clips_of_a_set_and_sets_of_other_seeds_differ(self, tmp_path):
-        self.write(tmp_path / "a")
-        self.write(tmp_path / "b", seed=1)
-        paths = [tmp_path / "a/clip0000.npz", tmp_path / "a/clip0001.npz"]
-        first, second, other = (
-            read_clip_truth(path).tracks_xyz for path in (*paths, tmp_path / "b/clip0000.npz")
-        )
-        assert not np.array_equal(first, second)
-        assert not np.array_equal(first, other)
-
-    def test_mixed_sets_alternate_between_rich_and_poor(self, tmp_path):
-        self.write(tmp_path, richness="mixed")
-        looks = [
-            json.loads((tmp_path / f"clip000{i}.json").read_text())["richness"] for i in (0, 1)
-        ]
-        assert looks == ["rich", "poor"]
-
-    def test_a_folder_with_clips_of_other_settings_is_refused(self, tmp_path):
-        self.write(tmp_path, 1)
-        with pytest.raises(KinedepthError, match="other settings"):
-            self.write(tmp_path, 1, seed=4)
-
-    def test_progress_counts_the_frames_of_all_clips(self, tmp_path):
-        told = []
-        self.write(tmp_path, 2, progress=lambda done, total: told.append((done, total)))
-        assert told[-1] == (4, 4)
-        assert [done for done, _ in told] == sorted(done for done, _ in told)
-
-    @pytest.mark.parametrize(
-        ("arguments", "message"),
-        [
-            ({"count": 0}, "one clip"),
-            ({"width": 31}, "even number"),
-            ({"richness": "bland"}, "rich, poor or mixed"),
-            ({"seed": -1}, "seed"),
-        ],
-    )
-    def test_impossible_requests_are_refused_before_anything_is_written(
-        self, tmp_path, arguments, message
-    ):
-        with pytest.raises(KinedepthError, match=message):
-            self.write(tmp_path / "set", **arguments)
-        assert not (tmp_path / "set").exists()
-
-    def test_a_file_in_place_of_the_folder_is_refused(self, tmp_path):
-        (tmp_path / "set").write_text("")
-        with pytest.raises(KinedepthError, match="is a file"):
-            self.write(tmp_path / "set")
