@@ -47,7 +47,7 @@ def draw_curve(log: Path, picture: Path, curve: Curve) -> None:
     for key, label in curve.lines.items():
         points = [(record["step"], record[key]) for record in records if key in record]
         if points:
-            axes.plot(*zip(*points, strict=True), label=label)
+            axes.plot(*zip(*points, strict=True), label=label, marker=".")
     axes.set(xlabel="step", ylabel=curve.label, yscale="log")
     axes.grid(alpha=0.3, which="both")
     axes.legend()

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import functools
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from transformers import CLIPTextConfig, CLIPTextModel
 
 from kinedepth.dense.rolling_depth.attention import SnippetAttention
 from kinedepth.dense.rolling_depth.components import Components, load_components
-from kinedepth.dense.rolling_depth.tiny import SCHEDULE
+from kinedepth.dense.rolling_depth.tiny import SCHEDULE, write_index, write_text_encoder
 
 diffusers = pytest.importorskip("diffusers")
 
@@ -78,36 +76,10 @@ def write_tiny_pipeline(folder: Path) -> None:
     diffusers.UNet2DConditionModel.save_pretrained(parts.unet, folder / "unet")
     parts.vae.save_pretrained(folder / "vae")
     parts.scheduler.save_pretrained(folder / "scheduler")
-    config = CLIPTextConfig(
-        vocab_size=3,
-        hidden_size=8,
-        intermediate_size=8,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        bos_token_id=0,
-        eos_token_id=1,
-    )
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        CLIPTextModel(config).save_pretrained(folder / "text_encoder")
-    tokenizer = folder / "tokenizer"
-    tokenizer.mkdir()
-    start, end = "<|startoftext|>", "<|endoftext|>"
-    (tokenizer / "vocab.json").write_text(json.dumps({start: 0, end: 1, "!": 2}))
-    (tokenizer / "merges.txt").write_text("#version: 0.2\n")
-    special = {"bos_token": start, "eos_token": end, "unk_token": end, "pad_token": "!"}
-    settings = {"tokenizer_class": "CLIPTokenizer", "model_max_length": 77, **special}
-    (tokenizer / "tokenizer_config.json").write_text(json.dumps(settings))
-    (tokenizer / "special_tokens_map.json").write_text(json.dumps(special))
-    index = {
-        "_class_name": "RollingDepthPipeline",
-        "scheduler": ["diffusers", "DDIMScheduler"],
-        "text_encoder": ["transformers", "CLIPTextModel"],
-        "tokenizer": ["transformers", "CLIPTokenizer"],
-        "unet": ["diffusers", "UNet2DConditionModel"],
-        "vae": ["diffusers", "AutoencoderKL"],
-    }
-    (folder / "model_index.json").write_text(json.dumps(index))
+        write_text_encoder(folder, channels=8)
+    write_index(folder)
 
 
 def moving_picture(frames: int, height: int = 64, width: int = 96) -> np.ndarray:

@@ -74,7 +74,7 @@ def write_tiny_pipeline(folder: Path, autoencoder: Any) -> None:
         tiny_unet().save_pretrained(folder / "unet")
         autoencoder.save_pretrained(folder / "vae")
         diffusers.DDIMScheduler(**SCHEDULE).save_pretrained(folder / "scheduler")
-        _write_text_encoder(folder)
+        write_text_encoder(folder)
     write_index(folder)
 
 
@@ -91,16 +91,21 @@ def write_index(folder: Path) -> None:
     (folder / "model_index.json").write_text(json.dumps(classes, indent=2) + "\n")
 
 
-def _write_text_encoder(folder: Path) -> None:
-    """One that knows two words, the beginning and the end of a text."""
+def write_text_encoder(folder: Path, channels: int = _PROMPT) -> None:
+    """One that knows two words, the beginning and the end of a text, and its tokenizer.
+
+    Args:
+        folder: of the pipeline.
+        channels: of the embedding, even.
+    """
     try:
         from transformers import CLIPTextConfig, CLIPTextModel
     except ImportError:
         raise MissingExtraError("transformers", "diffusion") from None
     config = CLIPTextConfig(
         vocab_size=3,
-        hidden_size=_PROMPT,
-        intermediate_size=_PROMPT,
+        hidden_size=channels,
+        intermediate_size=channels,
         num_hidden_layers=1,
         num_attention_heads=2,
         bos_token_id=0,
