@@ -2,15 +2,18 @@
 
 import dataclasses
 import json
+import signal
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from training_runs import whole_and_resumed
 
 from kinedepth.errors import KinedepthError
 from kinedepth.seurat.config import SeuratConfig
 from kinedepth.synthesis.noise import TrackerNoise
 from kinedepth.synthesis.windows import WindowConfig, sample_windows
+from kinedepth.training.ctrl_c import ctrl_c_asked
 from kinedepth.training.seurat import SeuratTask
 from kinedepth.training.trainer import LOG_FILE, STATE_FILE, Trainer, TrainingConfig
 
@@ -33,6 +36,53 @@ def test_a_run_stopped_and_resumed_equals_one_that_never_stopped(tmp_path):
     assert torch.equal(weights(resumed), weights(whole))
     for name, value in whole.average.items():
         assert torch.equal(value, resumed.average[name])
+
+
+@pytest.mark.parametrize("where", ["draw", "test"])
+def test_ctrl_c_in_the_middle_of_a_step_or_a_test_changes_nothing(where, tmp_path):
+    class Struck(SeuratTask):
+        """Ctrl-C comes at the second call of one of its methods."""
+
+        calls = 0
+
+        def strike(self):
+            Struck.calls += 1
+            if Struck.calls == 2:
+                signal.raise_signal(signal.SIGINT)
+
+        def draw(self, *arguments):
+            if where == "draw":
+                self.strike()
+            return super().draw(*arguments)
+
+        def test(self, network):
+            if where == "test":
+                self.strike()
+            return super().test(network)
+
+    config = dataclasses.replace(CONFIG, test_every=1)
+    Trainer(TASK, config, tmp_path / "whole", CPU).run()
+    struck = Struck(**{f.name: getattr(TASK, f.name) for f in dataclasses.fields(TASK)})
+    handler = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            Trainer(struck, config, tmp_path / "parts", CPU).run()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert Trainer(TASK, config, tmp_path / "parts", CPU).run()
+    whole, parts = (load_file(tmp_path / name / STATE_FILE) for name in ("whole", "parts"))
+    for name, value in whole.items():
+        assert torch.equal(parts[name], value), name
+
+
+def test_a_second_ctrl_c_ends_at_once():
+    with ctrl_c_asked() as asked:
+        signal.raise_signal(signal.SIGINT)
+        assert asked()
+        with pytest.raises(SystemExit):
+            signal.raise_signal(signal.SIGINT)
 
 
 def test_a_time_limit_ends_a_leg_and_the_next_goes_on(tmp_path):

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from kinedepth.errors import KinedepthError
 from kinedepth.exporting.atomic import atomic_path
+from kinedepth.training.ctrl_c import ctrl_c_asked
 
 STATE_FILE = "state.safetensors"
 LOG_FILE = "log.jsonl"
@@ -146,33 +147,39 @@ class Trainer:
     ) -> dict[str, float]:
         """Train until the last step or for ``seconds``; returns the last held-out figures.
 
-        Saves on the way, at the end, and when interrupted.
+        Saves on the way, at the end, and when interrupted; Ctrl-C waits for the end of a step.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         state = self.folder / STATE_FILE
         if resume and state.exists():
             self._load(state)
+        with ctrl_c_asked() as asked:
+            figures = self._steps(report or (lambda step, figures: None), seconds, asked)
+            if asked():
+                raise KeyboardInterrupt
+        return figures
+
+    def _steps(self, report: Report, seconds: float, asked: Callable[[], bool]) -> dict[str, float]:
+        """Train on until the last step, for ``seconds``, or until ``asked`` to stop."""
         began, elapsed = time.monotonic(), self.seconds
         figures: dict[str, float] = {}
         try:
             while self.done < self.config.steps:
-                if self._anyone(time.monotonic() - began >= seconds):
+                if self._anyone(asked() or time.monotonic() - began >= seconds):
                     break
                 logged = self._one_step()
                 self.done += 1
                 self.seconds = elapsed + time.monotonic() - began
-                if report:
-                    report(self.done, logged)
+                report(self.done, logged)
                 last = self.done == self.config.steps
                 # One process is enough to test; the others meet it again at the next step.
                 if self.rank == 0 and (self.done % self.config.test_every == 0 or last):
                     figures = self.test()
                     self._log({**logged, **figures})
-                    if report:
-                        report(self.done, figures)
+                    report(self.done, figures)
                 if self.done % self.config.save_every == 0 or last:
                     self.save()
-        except KeyboardInterrupt:
+        except KeyboardInterrupt:  # Of the report, which is between two steps.
             self.save()
             raise
         self.save()
