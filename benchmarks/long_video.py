@@ -36,14 +36,16 @@ from kinedepth.video import load_video
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--lengths", default="500,10000")
+    parser.add_argument("--lengths", default="500,10000", help="empty for none")
     parser.add_argument("--points", type=int, default=6, help="points a side")
     parser.add_argument("--size", default="96x72")
     parser.add_argument("--compare", type=int, default=1000, help="frames; 0 for no comparison")
     parser.add_argument("--clips-folder", type=Path, default=Path("runs/benchmark_clips"))
     parser.add_argument("--light", action="store_true", help="a tiny network")
     arguments = parser.parse_args()
+    lengths = [int(part) for part in arguments.lengths.split(",") if part]
     results = "long_video_light" if arguments.light else "long_video"
+    results = results if lengths else "moving_block"
     from kinedepth.synthesis.clip_files import write_clips
 
     write_clips(arguments.clips_folder, 1, frames=48, seed=CLIP_SEED, tracks=512)
@@ -55,7 +57,7 @@ def main() -> None:
         if arguments.light:
             model = str(Path(folder) / "light.safetensors")
             figures["parameters"] = save_light_network(Path(model))
-        for length in (int(part) for part in arguments.lengths.split(",")):
+        for length in lengths:
             video = Path(folder) / f"{length}.mp4"
             play_to_and_fro(source, video, length, width, height)
             figures[str(length)] = lift_one(
@@ -68,7 +70,8 @@ def main() -> None:
             play_to_and_fro(source, video, arguments.compare, width, height)
             figures["blocks_against_at_once"] = compare(video, arguments.points, model)
             print("blocks against at once:", figures["blocks_against_at_once"], flush=True)
-    show(figures, arguments.lengths.split(","))
+    if lengths:
+        show(figures, [str(length) for length in lengths])
     print("written:", write_results(results, figures).name)
 
 
