@@ -7,7 +7,6 @@ import sys
 import time
 import warnings
 from collections.abc import Collection, Iterator
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from kinedepth.errors import KinedepthError
@@ -123,12 +122,7 @@ class StageProgress:
             self._bars.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._bars is not None:
             self._bars.stop()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
-from types import TracebackType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -189,13 +189,8 @@ class DepthOutputs:
             writer.write(index, image, depth)
         self._written += 1
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._exit.__exit__(kind, error, traceback)
+    def __exit__(self, *exception: Any) -> None:
+        self._exit.__exit__(*exception)
 
     def _check_complete(self, kind: type[BaseException] | None, *_: object) -> None:
         """Let no output appear that lacks frames."""

@@ -7,8 +7,7 @@ import contextlib
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,13 +102,8 @@ class DepthWriter(abc.ABC):
     ) -> None:
         """Take frame ``index``: ``image (H, W, 3)`` uint8 RGB, ``depth (H, W)`` float32."""
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._exit.__exit__(kind, error, traceback)
+    def __exit__(self, *exception: Any) -> None:
+        self._exit.__exit__(*exception)
 
 
 class DepthFolderWriter(DepthWriter):

@@ -7,7 +7,6 @@ import math
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import av
@@ -126,13 +125,8 @@ class VideoWriter:
             self.frames += 1
             self._mux_sound()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._exit.__exit__(kind, error, traceback)
+    def __exit__(self, *exception: Any) -> None:
+        self._exit.__exit__(*exception)
 
     def _close(self, kind: type[BaseException] | None, *_: object) -> None:
         """Write out what the encoder still holds, unless the block failed, and let go of it."""
