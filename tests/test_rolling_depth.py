@@ -134,6 +134,21 @@ def test_long_videos_in_temporary_files_give_the_same_depth(monkeypatch):
     assert (64, 96) in opened
 
 
+def test_of_long_videos_fewer_pixels_are_compared(monkeypatch):
+    run = RollingDepthRun(
+        tiny_components(), RollingDepthSettings(**QUICK), Video.from_array(moving_picture(8))
+    )
+    with contextlib.closing(run):
+        run.encode()
+        run.predict()
+        whole, lowest = run._compared_pixels()
+        monkeypatch.setattr(video_run, "MOST_COMPARED", whole.size // 5)
+        fewer, same_lowest = run._compared_pixels()
+    assert fewer.size <= whole.size // 5
+    assert np.array_equal(fewer, whole[..., ::3, ::3])
+    assert lowest == same_lowest
+
+
 def test_merged_decoding_is_close_to_decoding_all_snippets():
     # Of random weights this says that the way is right, not what trained ones lose by it.
     frames = moving_picture(12)

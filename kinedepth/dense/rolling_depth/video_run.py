@@ -47,6 +47,10 @@ from kinedepth.video import Video
 COMPARED_STEP = 10
 """Snippets are compared at every so many pixels of their depth, as published."""
 
+MOST_COMPARED = 2**24
+"""Values that are compared in all: of long videos fewer pixels are, so that memory stays bounded.
+At 768x432 and the preset fast that begins at about 800 frames."""
+
 _COMPARED_BORDER = 2
 _PREVIEW_FRAMES = 8
 _POOR_PREVIEW = 0.8
@@ -209,15 +213,19 @@ class RollingDepthRun:
     def _compared_pixels(self) -> tuple[NDArray[np.float32], float]:
         """``(U, L, h, w)`` of the distinct snippets to compare, and the lowest value of all."""
         preview = None if self._settings.decode == "snippets" else self._fit_preview()
-        coarse, lowest = [], np.inf
+        coarse: list[NDArray[np.float32]] = []
+        lowest, thinned = np.inf, 1
         for index in range(self.predictions.count):
             value = self.predictions.read([index])
             if preview is None:
                 lowest = min(lowest, float(value.min()))
-                coarse.append(_every_tenth_pixel(value[0]))
+                seen = _every_tenth_pixel(value[0])
             else:
-                coarse.append(preview(torch.from_numpy(value))[0].numpy())
-                lowest = min(lowest, float(coarse[-1].min()))
+                seen = preview(torch.from_numpy(value))[0].numpy()
+                lowest = min(lowest, float(seen.min()))
+            if not coarse:
+                thinned = math.ceil(math.sqrt(self.predictions.count * seen.size / MOST_COMPARED))
+            coarse.append(seen[::thinned, ::thinned].copy())
         stacked = np.stack(coarse)
         return stacked.reshape(-1, self.plan.length, *stacked.shape[1:]), lowest
 
