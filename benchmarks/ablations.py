@@ -26,6 +26,9 @@ SETS = ("spread", "crowded", "clips", "rendered")
 """Where rows are scored: windows with queries anywhere, windows with queries on one body, rendered
 clips of 24 frames with the embedded tracker's tracks, and windows with pictures."""
 
+SEEDED = ("paper", "ours")
+"""Rows that are trained with several seeds."""
+
 BEGIN, END = "<!-- made by benchmarks/ablations.py: begin -->", "<!-- end -->"
 
 
@@ -73,48 +76,58 @@ def main() -> None:
         print("written:", write_results("ablations", record).name)
 
 
-def seed_noise(rows: dict[str, Figures]) -> dict[str, float]:
-    """On each set, how far means of the same row differ between seeds, as a share of the mean.
+Noise = dict[str, dict[str, float]]
+"""Of each row that was trained with several seeds, what :func:`seed_noise` says of each set."""
 
-    The root mean square over all pairs of seeds of a row.
+
+def seed_noise(rows: dict[str, Figures]) -> Noise:
+    """How far means of the same row differ between seeds, as a share of the mean.
+
+    The root mean square over all pairs of seeds.
     """
-    noise = {}
-    for where in SETS:
-        squares = []
-        for first in ("paper", "ours"):
-            seeds = [
-                rows[n][where]["mean"]
-                for n in rows
-                if (n == first or n.startswith(f"{first}-seed-")) and where in rows[n]
-            ]
-            squares += [
-                (one / other - 1) ** 2 for index, one in enumerate(seeds) for other in seeds[:index]
-            ]
-        if squares:
-            noise[where] = (sum(squares) / len(squares)) ** 0.5
+    noise: Noise = {}
+    for name in SEEDED:
+        for where in SETS:
+            means = seed_means(name, where, rows)
+            pairs = [one / other - 1 for i, one in enumerate(means) for other in means[:i]]
+            if pairs:
+                usual = (sum(pair**2 for pair in pairs) / len(pairs)) ** 0.5
+                noise.setdefault(name, {})[where] = usual
     return noise
 
 
+def seed_means(name: str, where: str, rows: dict[str, Figures]) -> list[float]:
+    """Mean errors of a row's seeds on a set, seed 0 first."""
+    seeds = [n for n in rows if n == name or n.startswith(f"{name}-seed-")]
+    return [rows[n][where]["mean"] for n in seeds if where in rows[n]]
+
+
 def change(name: str, rows: dict[str, Figures]) -> float | None:
-    """Error against the reference's where the row is measured, as a share; None without it."""
+    """Error against the reference's where the row is measured, as a share; None without it.
+
+    The reference's error is the mean over its seeds; where the row uses its very weights, or is
+    itself another seed of it, that of seed 0.
+    """
     row = ROWS[name]
     if row.reference not in rows or name not in rows:
         return None
-    where = row.measure
-    return rows[name][where]["mean"] / rows[row.reference][where]["mean"] - 1
+    references = seed_means(row.reference, row.measure, rows)
+    if row.weights_of == row.reference or "-seed-" in name:
+        references = references[:1]
+    return rows[name][row.measure]["mean"] / (sum(references) / len(references)) - 1
 
 
-def verdict(name: str, rows: dict[str, Figures], noise: dict[str, float]) -> str:
+def verdict(name: str, rows: dict[str, Figures], noise: Noise) -> str:
     """Whether the change agrees in direction with the paper's, or is within what seeds make."""
     found, row = change(name, rows), ROWS[name]
     if found is None or "-seed-" in name:
         return ""
-    # Windows with pictures have no seeds of their own; those of the same network stand in.
-    between = noise.get(row.measure, noise.get("spread"))
-    if between is None:
+    between = noise.get(_seeded(name), {})
+    if not between:
         return "no seeds to compare"
-    # Twice the usual difference between two seeds.
-    if abs(found) < 2 * between:
+    # Twice the usual difference between two seeds. Windows with pictures have no seeds of their
+    # own; the other windows of the same network stand in.
+    if abs(found) < 2 * between.get(row.measure, between["spread"]):
         return "within noise"
     direction = "worse" if found > 0 else "better"
     if row.published is None:
@@ -122,8 +135,16 @@ def verdict(name: str, rows: dict[str, Figures], noise: dict[str, float]) -> str
     return "agrees" if (row.published < FULL_AJ) == (found > 0) else "disagrees"
 
 
+def _seeded(name: str) -> str:
+    """The row with several seeds whose noise is that of ``name``."""
+    reference = ROWS[name].reference
+    if reference is None:
+        return SEEDED[0]
+    return reference if reference in SEEDED else _seeded(reference)
+
+
 def table(
-    formulas: dict[str, Figures], rows: dict[str, Figures], noise: dict[str, float]
+    formulas: dict[str, Figures], rows: dict[str, Figures], noise: Noise
 ) -> tuple[list[str], list[list[str]]]:
     """Columns and rows of the one table."""
     cells = [["constant depth", *_cells(formulas["constant"]), "", "", ""]]
@@ -152,9 +173,12 @@ def table(
     return columns, cells
 
 
-def remarks(rows: dict[str, Figures], noise: dict[str, float]) -> str:
+def remarks(rows: dict[str, Figures], noise: Noise) -> str:
     """What the table cannot show: how much is noise, and what is missing."""
-    usual = ", ".join(f"{where} {100 * value:.1f} %" for where, value in noise.items())
+    usual = "; ".join(
+        f"{ROWS[name].title}: " + ", ".join(f"{k} {100 * v:.1f} %" for k, v in found.items())
+        for name, found in noise.items()
+    )
     missing = ", ".join(name for name in ROWS if name not in rows)
     return (
         f"Usual difference between two seeds: {usual or 'not measured yet'}. "

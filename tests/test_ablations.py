@@ -195,7 +195,7 @@ def test_a_direction_is_told_only_beyond_what_seeds_make():
     def rows(error: float) -> dict:
         return {"paper": {"spread": {"mean": 0.1}}, "layers-1": {"spread": {"mean": error}}}
 
-    noise = {"spread": 0.02}
+    noise = {"paper": {"spread": 0.02}}
     assert verdict("layers-1", rows(0.11), noise) == "agrees"
     assert verdict("layers-1", rows(0.09), noise) == "disagrees"
     assert verdict("layers-1", rows(0.103), noise) == "within noise"
@@ -208,11 +208,11 @@ def test_the_table_has_a_line_for_each_row_that_is_done(tmp_path):
     worse = {"spread": figures | {"mean": 0.12}}
     rows = {"paper": {"spread": figures}, "paper-seed-1": worse, "layers-1": worse}
     noise = seed_noise(rows)
-    assert noise == {"spread": pytest.approx(0.2)}
+    assert noise == {"paper": {"spread": pytest.approx(0.2)}}
     columns, cells = table(formulas, rows, noise)
     assert len(cells) == 3 + len(SIGMAS) + len(rows)
     assert all(len(line) == len(columns) for line in cells)
-    assert cells[-1][-3:] == ["+20 % (spread)", "15.5", "within noise"]
+    assert cells[-1][-3:] == ["+9 % (spread)", "15.5", "within noise"]
     notes = remarks(rows, noise)
     assert "no-window" in notes
     assert "layers-1" not in notes

@@ -105,7 +105,7 @@ ROWS: dict[str, Row] = {
     # More of the same.
     "forwards": Row("ours, no window run backwards in training", "ours", OURS, data="forwards"),
     "forwards-both-ways": Row(
-        "the same, looked at both ways", "ours", OURS, weights_of="forwards", both_ways=True
+        "the same, looked at both ways", "both-ways", OURS, weights_of="forwards", both_ways=True
     ),
     "layers-3": Row("L = 3", "paper", {"layers": 3}, published=17.8),
     "iterations-4": Row("ours, K = 4", "ours", {**OURS, "iterations": 4}),
