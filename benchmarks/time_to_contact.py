@@ -279,7 +279,11 @@ def _lidar_rate(
     log_depth = np.log(np.where(known, readings, 1.0))
     seen = replace(tracks.tracks, visible=tracks.tracks.visible & known)
     measured = time_to_contact(
-        replace(tracks, log_ratio=log_depth, tracks=seen), times, window=0.6, systematic_error=0.0
+        # The lidar's depth has nothing to do with how far the tracks' ratios may be off.
+        replace(tracks, log_ratio=log_depth, tracks=seen, log_ratio_std=None),
+        times,
+        window=0.6,
+        systematic_error=0.0,
     )
     return np.where(measured.closing_rate_std < 0.02, measured.closing_rate, np.nan)
 
