@@ -182,11 +182,11 @@ def test_repeating_one_batch_brings_its_loss_down(task):
     network = task.build()
     optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3)
     losses = []
-    for _ in range(25):
+    for _ in range(15):
         optimizer.zero_grad()
         losses.append(sum(task.step(network, generator(3), 3, 0.0).values()))
         optimizer.step()
-    assert min(losses[-5:]) < 0.5 * losses[0]
+    assert min(losses[-5:]) < 0.7 * losses[0]
 
 
 def test_exponential_decay_ends_at_its_share():
@@ -255,7 +255,7 @@ class TestAutoencoder:
     def test_it_learns_and_its_latents_get_a_variance_of_one(self, clips, tmp_path):
         footage = find_videos(clips)
         task = AutoencoderTask(footage, footage[:1], SIZE)
-        config = TrainingConfig(steps=40, batch=4, learning_rate=3e-3, warmup=5, average=0.5)
+        config = TrainingConfig(steps=20, batch=3, learning_rate=5e-3, warmup=5, average=0.5)
         trainer = Trainer(task, config, tmp_path, CPU)
         before = trainer.test()
         after = trainer.run()
