@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solveh_banded
 
-_RIDGE = 1e-6
-"""Pull of every value towards zero, relative to a data term; it fixes the free constant."""
+_RIDGE = 1e-9
+"""Pull of every value towards zero, relative to a data term; it fixes the free constant. Larger, it
+would flatten long signals whose data have little weight: 1e-6 took 2 % off within 600 frames."""
 
 
 @dataclass(frozen=True)

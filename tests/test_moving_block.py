@@ -50,13 +50,25 @@ def test_every_frame_is_final_once_and_in_order(frames, size, overlap):
 
 
 @settings(max_examples=5, deadline=None)
-@given(st.integers(530, 900), st.integers(0, 1000), st.sampled_from([0.002, 0.02]))
+@given(st.integers(530, 900), st.integers(0, 1000), st.sampled_from([0.002, 0.02, 0.3]))
 def test_ratios_are_within_one_per_cent_of_solving_at_once(frames, seed, noise):
     estimates = noisy_estimates(frames, 12, seed, noise)
     at_once = fuse(estimates, frames)
     in_blocks = fused_in_blocks(estimates, frames, 512, 128)
     ratio = np.exp((in_blocks - in_blocks[0]) - (at_once - at_once[0]))
     assert np.abs(ratio - 1).max() < 0.01
+
+
+def test_a_long_track_of_which_little_is_sure_is_not_flattened():
+    frames = 800
+    log_depth = np.linspace(0, 1, frames)[:, None]
+    estimates = []
+    for window in plan_windows(frames, 8, 4, (1, 2, 4)):
+        ratio = (log_depth[list(window.frames)] - log_depth[window.start]).astype(np.float32)
+        seen = np.zeros(ratio.shape, bool)
+        estimates.append(WindowEstimate(window, ratio, np.full_like(ratio, 0.3), seen))
+    for joined in (fuse(estimates, frames), fused_in_blocks(estimates, frames, 512, 128)):
+        assert joined[-1, 0] - joined[0, 0] == pytest.approx(1, abs=1e-3)
 
 
 def test_what_fits_into_one_block_is_solved_as_ever():
