@@ -4,10 +4,10 @@
 
 In place of a network stands the truth: the disparity of each snippet brought to -1 to 1, as in
 training; once as it is, once with each frame off by a little scale and shift of its own
-(--jitter) and by a smooth random field (--noise, its standard deviation). Snippets are co-aligned or not, and merged as in a
-run. So this tells what the method can do with a good network, apart from how good a network is.
-AbsRel and delta1 are up to one scale and shift of the disparity of a clip, TAE is of clips in
-which only the camera moves.
+(--jitter) and by a smooth random field (--noise, its standard deviation). Snippets are co-aligned
+or not, and merged as in a run. So this tells what the method can do with a good network, apart
+from how good a network is. AbsRel and delta1 are up to one scale and shift of the disparity of a
+clip, TAE is of clips in which only the camera moves.
 """
 
 from __future__ import annotations
