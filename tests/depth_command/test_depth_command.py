@@ -55,6 +55,15 @@ def test_a_metric_model_gives_metres(depth, tmp_path):
     assert "in metres" in outcome.out
 
 
+def test_a_single_frame_has_depth(depth, things, tmp_path):
+    outcome = depth(video=things / "one_frame.mp4")
+    assert outcome.code == 0, outcome.err
+    assert "Depth of 1 frame " in outcome.out
+    found = load_depth_video(tmp_path / "out").depth
+    assert found.shape == (1, HEIGHT, WIDTH)
+    assert found.std() > 0
+
+
 def test_the_command_and_the_function_agree_to_the_last_bit(whole, things):
     found = kinedepth.estimate_depth(
         things / "clip.mp4", weights=things / "tiny.pth", input_size=28, device="cpu"

@@ -27,16 +27,12 @@ def test_an_unknown_model_is_told_with_all_names(depth):
         (("--device", "abacus"), "Unknown device"),
         (("--point-clouds", "99"), "frames from 0 to 39"),
         (("--fov", 60), "for --point-clouds only"),
-        (("--frames", "0:1"), "one frame left"),
+        (("--frames", "40:"), "no frame left"),
     ],
 )
 def test_options_that_make_no_sense_are_told_before_any_work(depth, tmp_path, options, message):
     assert_told_in_one_line(depth(*options), message)
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
-
-
-def test_one_frame_is_told(depth, things):
-    assert_told_in_one_line(depth(video=things / "one_frame.mp4"), "has one frame")
 
 
 def test_a_frame_size_that_changes_midway_is_told(depth, tmp_path):
