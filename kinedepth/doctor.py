@@ -18,9 +18,11 @@ _EXTRAS = {
     "matplotlib": ("matplotlib", "plot", "draws the curve of a training run"),
     "huggingface_hub": ("huggingface_hub", "hub", "downloads weights of depth models"),
     "transformers": ("transformers", "hub", "runs depth models frame by frame"),
-    "diffusers": ("diffusers", "diffusion", "runs RollingDepth"),
+    "diffusers": ("diffusers", "diffusion", "runs and trains RollingDepth, runs Marigold"),
     "OpenEXR": ("OpenEXR", "exr", "reads and writes EXR files"),
     "scenedetect-headless": ("scenedetect", "scenes", "finds the cuts of a video"),
+    "ray": ("ray", "ray", "places the videos of a batch on many machines"),
+    "h5py": ("h5py", "hypersim", "reads Hypersim, to train on"),
 }
 """Package to: module, extra that brings it, what it is for."""
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kinedepth.errors import KinedepthError
+from kinedepth.errors import KinedepthError, MissingExtraError
 from kinedepth.evaluation.depth_truth import CameraPath
 from kinedepth.training._reading import disparity_of, read_image
 
@@ -107,10 +107,7 @@ def read_ray_length(path: Path) -> NDArray[np.floating]:
     try:
         import h5py
     except ImportError:
-        raise KinedepthError(
-            "h5py, which reads Hypersim's depth, is not installed; install it with: "
-            "pip install h5py."
-        ) from None
+        raise MissingExtraError("h5py, which reads Hypersim's depth,", "hypersim") from None
     try:
         with h5py.File(path, "r") as file:
             length = np.asarray(file["dataset"])
