@@ -6,6 +6,7 @@ from vda_reference import TINY
 from kinedepth import depth_run
 from kinedepth.dense.store import DepthStore
 from kinedepth.dense.video_depth_anything import loading
+from kinedepth.video import load_video
 
 FRAMES, HEIGHT, WIDTH = 40, 42, 56
 
@@ -18,12 +19,20 @@ def use_tiny_models(monkeypatch):
 
 
 def files_of(folder):
-    """Everything in a folder as bytes, but for the summary's timings."""
+    """Everything in a folder as bytes, but for the summary's timings and films.
+
+    The encoder does not always write the same bytes for the same pictures.
+    """
     return {
         path.name: path.read_bytes()
         for path in sorted(folder.iterdir())
-        if path.name != "summary.json"
+        if path.name != "summary.json" and path.suffix != ".mp4"
     }
+
+
+def frames_of(film):
+    """Its pictures, ``(T, H, W, 3)``."""
+    return np.concatenate([block for _, block in load_video(film).blocks()]).astype(float)
 
 
 def stop_after(monkeypatch, chunks, error):

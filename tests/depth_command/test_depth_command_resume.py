@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from command_outcome import assert_told_in_one_line
-from small_depth_runs import FRAMES, files_of, stop_after
+from small_depth_runs import FRAMES, files_of, frames_of, stop_after
 from vda_reference import TINY, deterministic_weights
 
 from kinedepth import depth_run
@@ -40,6 +40,9 @@ def test_a_run_that_was_stopped_goes_on_and_gives_the_same_bytes(
     resumed = depth(*options, "--resume")
     assert resumed.code == 0, resumed.err
     assert files_of(tmp_path / "out") == files_of(tmp_path / "whole")
+    if "npz,mp4" in options:
+        films = [frames_of(tmp_path / run / "depth.mp4") for run in ("out", "whole")]
+        assert np.abs(films[0] - films[1]).mean() < 1  # A grey level.
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["resumed_at_frame"] == 28
 
