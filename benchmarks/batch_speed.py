@@ -24,7 +24,7 @@ from _report import print_table, write_results
 
 from kinedepth.synthesis.clip_files import write_clips
 
-WIDTH, HEIGHT, FRAMES = 160, 120, 12
+WIDTH, HEIGHT, FRAMES = 160, 120, 24
 KINDS = {
     "one process, one thread": (1, []),
     "one process, two threads": (2, []),
