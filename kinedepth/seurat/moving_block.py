@@ -103,6 +103,7 @@ def _fuse_tracks(estimates: Sequence[WindowEstimate], block: Block) -> NDArray[n
                 each.log_ratio[:, some],
                 each.scale[:, some],
                 each.visible[:, some],
+                None if each.known is None else each.known[some],
             )
             for each in estimates
         ]
