@@ -28,7 +28,7 @@ from kinedepth.camera import Intrinsics
 from kinedepth.evaluation.sequences import load_depth_sequence, read_depth
 from kinedepth.evaluation.tapvid3d_clips import load_prediction
 from kinedepth.exporting.tracks_file import load_tracks3d, save_tracks3d
-from kinedepth.geometry.rigid_ratios import refine_ratios
+from kinedepth.geometry.refining import refine_ratios
 from kinedepth.lifting import lift
 from kinedepth.synthesis.clip_files import ClipTruth, read_clip_truth, write_clip
 from kinedepth.synthesis.clips import STATIC_SCENE_CONFIG, Clip
@@ -142,7 +142,7 @@ def _lifted(folder: Path, name: str, source: Path | Video, queries: Any, model: 
     """Lifted tracks, taken over from an earlier run where there are."""
     path = folder / f"{name}_{Path(model).stem}_tracks.npz"
     if not path.is_file():
-        save_tracks3d(path, lift(source, queries, model=model).tracks)
+        save_tracks3d(path, lift(source, queries, model=model, rigid=False).tracks)
     return load_tracks3d(path)
 
 

@@ -15,7 +15,7 @@ from kinedepth.errors import KinedepthError
 from kinedepth.exporting.atomic import RUN_FILES
 from kinedepth.exporting.summary import Stopwatch, write_summary
 from kinedepth.exporting.ttc_table import write_contact_table
-from kinedepth.geometry.rigid_ratios import refine_ratios
+from kinedepth.geometry.refining import refine_ratios
 from kinedepth.lifting import Lifted
 from kinedepth.time_to_contact import TimeToContact
 from kinedepth.video import Video, load_video

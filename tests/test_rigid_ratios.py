@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 from kinedepth.camera import Intrinsics
 from kinedepth.errors import KinedepthError
 from kinedepth.geometry.enclosed import share_with_enclosed
-from kinedepth.geometry.rigid_ratios import refine_ratios
+from kinedepth.geometry.refining import refine_ratios
 from kinedepth.time_to_contact import frame_times
 from kinedepth.tracks import Tracks, Tracks3D
 

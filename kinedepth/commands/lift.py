@@ -50,6 +50,13 @@ def lift_command(
             "window after the other, as in the paper."
         ),
     ] = "fused",
+    rigid: Annotated[
+        bool,
+        typer.Option(
+            help="Let groups of points that move as one say, with the network, how depth "
+            "changes. The paper's way: --method chained --no-rigid."
+        ),
+    ] = True,
     intrinsics: Annotated[
         str | None, typer.Option(help="fx,fy,cx,cy in pixels of the video's frames.")
     ] = None,
@@ -117,6 +124,7 @@ def lift_command(
         tracker=tracker,
         model=model,
         method=method,
+        rigid=rigid,
         intrinsics=camera,
         field_of_view=fov,
         device=device,

@@ -74,8 +74,15 @@ def ttc_command(
     from kinedepth.lifting import lift
 
     with StageProgress() as stages:
+        # Rigid groups come after it, since they need the times that --fps may have changed.
         lifted = lift(
-            clip, points, tracker=tracker, model=model, device=device, progress=stages.report
+            clip,
+            points,
+            tracker=tracker,
+            model=model,
+            rigid=False,
+            device=device,
+            progress=stages.report,
         )
         if rigid:
             lifted = with_rigid_ratios(lifted, times, stages.report)

@@ -5,7 +5,7 @@ is small against the tracks' noise for smaller than it is. What moves as one tel
 points share one motion, over a second or so. :mod:`kinedepth.geometry.rigid` has the model; depth
 over depth in another frame follows from it even where a body's size and distance do not.
 
-In each block of frames the largest rigid group is fitted, then the largest among the other
+In a block of frames the largest rigid group is fitted, then the largest among the other
 points, and so on; the network's ratios are a weak prior. A group whose motion a turning camera
 explains as well says nothing. Where a point is in a group, its ratio is the mean of the group's
 and the network's, each weighted by the inverse of its variance.
@@ -13,13 +13,12 @@ and the network's, each weighted by the inverse of its variance.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kinedepth.errors import KinedepthError
+from kinedepth.camera import Intrinsics
 from kinedepth.geometry._projective_adjustment import (
     Observations,
     Reconstruction,
@@ -27,26 +26,18 @@ from kinedepth.geometry._projective_adjustment import (
     compare,
     point_information,
 )
-from kinedepth.geometry.blocks import plan_blocks
 from kinedepth.geometry.confidence import parallax_to_noise
 from kinedepth.geometry.enclosed import share_with_enclosed
 from kinedepth.geometry.groups import find_rigid_group
 from kinedepth.geometry.rigid import LEAST_CONFIDENCE, LEAST_POINTS, observations
-from kinedepth.tracks import Tracks3D
 
-BLOCK_SECONDS = 1.2
-"""That a group has to move as one for. A longer time tells slower motion, but a body that slows
-down while the camera does not is then no longer told from a still one."""
-_LEAST_FRAMES, _MOST_FRAMES = 8, 16
-"""A block has so many frames at least; of more than the other only some are looked at."""
-_LEAST_SEEN = 5
+_MOST_FRAMES = 16
+"""Of more only some are looked at."""
+LEAST_SEEN = 5
 """Frames looked at that show a point, for it to be judged."""
 _PRIOR_STD = 0.1
 """Least standard deviation of the network's log ratios while groups are sought: its errors are
 alike in all points of a body, and many that agree must not outvote what is seen."""
-_ROUGH_STD = 0.02
-"""Of a log ratio whose error is not known, one frame from its query frame; it grows as the
-root of the distance."""
 _SHARPNESS = 4.0
 """Inverse variance of tracked positions over the one that depth from parallax takes: small
 bodies of like motion are otherwise taken for one."""
@@ -62,9 +53,6 @@ _ASTRAY = 4.0
 nothing else: on too small a body, or because its track is lost."""
 _LARGEST_CHANGE = 2.0
 """No log ratio within a block is larger."""
-
-RatioProgress = Callable[[int, int], None]
-"""Called with the number of blocks of frames done, and how many there are."""
 
 
 @dataclass(frozen=True)
@@ -83,71 +71,31 @@ class GroupRatios:
     astray: NDArray[np.bool_]
 
 
-def refine_ratios(
-    tracks3d: Tracks3D, times: NDArray[np.floating], progress: RatioProgress | None = None
-) -> Tracks3D:
-    """Tracks with the depth ratios that the network and the rigid groups say together.
+def block_changes(
+    log_ratio: NDArray[np.float64],
+    std: NDArray[np.float64],
+    xy: NDArray[np.floating],
+    visible: NDArray[np.bool_],
+    intrinsics: Intrinsics,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What the network and the rigid groups of F frames say together of N points.
 
     Args:
-        tracks3d: lifted tracks that carry ``log_ratio_std``; without it a constant stands in.
-            The focal length need not be exact: ratios of what is not turning do not hang on it.
-        times: ``(T,)`` seconds of the frames, increasing.
-        progress: told how far it is.
+        log_ratio: ``(F, N)`` the network's log depth ratios to any frame.
+        std: ``(F, N)`` their standard deviations, growing away from that frame.
+        xy: ``(F, N, 2)`` pixels.
+        visible: ``(F, N)``.
+        intrinsics: of the frames; they need not be exact where the camera does not turn.
 
     Returns:
-        The tracks with other ``log_ratio``, ``log_ratio_std`` and, along their rays, ``xyz``.
-
-    Raises:
-        KinedepthError: if there is not one time for each frame.
+        ``(F - 1, N)`` change of log depth from each frame to the next, and ``(F - 1, N)`` its
+        standard deviation, which adds up along a track as if all of it were one error.
     """
-    tracks = tracks3d.tracks
-    frames, points = tracks.visible.shape
-    if len(times) != frames:
-        raise KinedepthError(f"The tracks have {frames} frames, but {len(times)} times are given.")
-    if frames < 2:
-        return tracks3d
-    network = np.asarray(tracks3d.log_ratio, dtype=np.float64)
-    std = _std_of(tracks3d)
     seen = observations(
-        network,
-        np.asarray(tracks.xy, np.float64),
-        tracks.visible,
-        tracks3d.intrinsics,
-        np.maximum(std, _PRIOR_STD),
-    ).trusting(_SHARPNESS, 1.0)
-    # Both are kept as changes from frame to frame, which know nothing of the query frames.
-    change, doubt = np.zeros((2, frames - 1, points))
-    total = np.zeros((frames - 1, 1))
-    step = float(np.median(np.diff(times)))
-    length = max(_LEAST_FRAMES, round(BLOCK_SECONDS / step) + 1)
-    # A little more than one block is one, not two that are nearly the same.
-    length = frames if 3 * frames <= 4 * length else length
-    blocks = plan_blocks(frames, length, length // 2)
-    for index, block in enumerate(blocks):
-        rows = slice(block.start, block.stop)
-        found = find_group_ratios(seen.at(rows, slice(None)))
-        between = slice(block.start, block.stop - 1)
-        # The middle of a block is known better than its ends, and no block begins abruptly.
-        say = np.minimum(np.arange(1, len(block)), np.arange(len(block) - 1, 0, -1))[:, None]
-        mean, spread = _together(network[rows], std[rows], found)
-        change[between] += say * mean
-        doubt[between] += say * spread
-        total[between] += say
-        if progress is not None:
-            progress(index + 1, len(blocks))
-    log_ratio = _from_query(change / total, tracks.query_frame).astype(np.float32)
-    reach = np.abs(_from_query(doubt / total, tracks.query_frame)).astype(np.float32)
-    # Along its ray a point's whole position grows with its depth.
-    xyz = tracks3d.xyz * np.exp(log_ratio - tracks3d.log_ratio)[..., None]
-    return replace(tracks3d, xyz=xyz, log_ratio=log_ratio, log_ratio_std=reach)
-
-
-def _std_of(tracks3d: Tracks3D) -> NDArray[np.float64]:
-    """``(T, N)`` standard deviation of the log ratios, a rough one where they carry none."""
-    if tracks3d.log_ratio_std is not None:
-        return tracks3d.log_ratio_std.astype(np.float64)
-    away = np.arange(tracks3d.frames)[:, None] - tracks3d.query_frame
-    return _ROUGH_STD * np.sqrt(np.abs(away))
+        log_ratio, np.asarray(xy, np.float64), visible, intrinsics, np.maximum(std, _PRIOR_STD)
+    )
+    found = find_group_ratios(seen.trusting(_SHARPNESS, 1.0))
+    return _together(log_ratio, std, found)
 
 
 def find_group_ratios(seen: Observations) -> GroupRatios:
@@ -159,7 +107,7 @@ def find_group_ratios(seen: Observations) -> GroupRatios:
     depth = np.ones((len(some), points))
     std = np.full(points, np.inf)
     number = np.full(points, -1)
-    rest = np.flatnonzero(known.sum(0) >= min(_LEAST_SEEN, len(some)))
+    rest = np.flatnonzero(known.sum(0) >= min(LEAST_SEEN, len(some)))
     groups = 0
     while len(rest) >= LEAST_POINTS and groups < _MOST_GROUPS:
         left = part.at(slice(None), rest)
@@ -241,9 +189,3 @@ def _together(
     rigid = np.diff(np.where(np.isfinite(found.std), found.log_ratio, 0.0), axis=0)
     mean = share * rigid + (1 - share) * np.diff(network, axis=0)
     return mean, growth * np.sqrt(1 - share)
-
-
-def _from_query(change: NDArray[np.float64], query_frame: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Changes ``(T - 1, N)`` added up, ``(T, N)``, 0 in each track's query frame."""
-    total = np.concatenate([np.zeros_like(change[:1]), change.cumsum(axis=0)])
-    return np.asarray(total - total[query_frame, np.arange(total.shape[1])])

@@ -50,7 +50,7 @@ def join(
         return lifted
     joined = join_windows(setup, work, ratios, progress)
     at_query = read_at(joined, tracks.query_frame)
-    for block in _blocks(frames):
+    for block in blocks_of(frames):
         log_ratio = (joined.read(block) - at_query).astype(np.float32)
         xyz = setup.camera.unproject(tracks.xy.read(block), np.exp(log_ratio))
         lifted.log_ratio.write(block.start, log_ratio)
@@ -97,7 +97,7 @@ def _find_std(
     frames, points = lifted.log_ratio.shape
     totals = work.rows("totals", (frames + 1, points, 3), np.float64)
     before = None
-    for block in _blocks(frames):
+    for block in blocks_of(frames):
         sums = running_totals(_doubts(ratios, lifted.log_ratio, block), before)
         totals.write(block.start, sums)
         before = sums[-1]
@@ -106,7 +106,7 @@ def _find_std(
         query_frame, read_at(totals, query_frame), read_at(totals, query_frame + 1)
     )
     calibration = read_calibration(setup.model)
-    for block in _blocks(frames):
+    for block in blocks_of(frames):
         sums = totals.read(range(block.start, block.stop + 1))
         std = std_from_totals(sums, queries, calibration, block.start)
         lifted.log_ratio_std.write(block.start, std)
@@ -130,6 +130,7 @@ def _doubts(ratios: WindowRatios, log_ratio: Rows, block: range) -> NDArray[np.f
     return doubts[block.start - first : block.stop - first]
 
 
-def _blocks(frames: int) -> Iterator[range]:
+def blocks_of(frames: int) -> Iterator[range]:
+    """Frames that are done at once where nothing but memory asks for less than all."""
     for first in range(0, frames, BLOCK):
         yield range(first, min(first + BLOCK, frames))

@@ -3,6 +3,7 @@
 frames -> tracker -> query tracks and supporting tracks of every window
        -> Seurat  -> log depth ratios in every window
        -> chained or fused over the video -> 3D tracks
+       -> refined by what moves as one (not in the paper; rigid=False leaves it out)
        -> anchored to depth from elsewhere, if there is any -> 3D tracks in one scale
 """
 
@@ -24,6 +25,7 @@ from kinedepth.devices import find_device
 from kinedepth.exporting.summary import Stopwatch
 from kinedepth.lifting.joining import join
 from kinedepth.lifting.ratios import estimate
+from kinedepth.lifting.rigid import refine
 from kinedepth.lifting.setup import LiftSetup, prepare_lift
 from kinedepth.lifting.stored import StoredTracks3D
 from kinedepth.lifting.tracks2d import track
@@ -68,6 +70,7 @@ def lift(
     tracker: str | Tracker = "flow",
     model: str = "small",
     method: str = "fused",
+    rigid: bool = True,
     intrinsics: Intrinsics | tuple[float, float, float, float] | None = None,
     field_of_view: float | None = None,
     anchor: Anchor | AnchorSource | None = None,
@@ -89,6 +92,7 @@ def lift(
         tracker: a name or spec ("flow", "file:tracks.npz"), or an object with ``track``.
         model: a shipped model's name or a checkpoint file.
         method: "fused" (windows at several steps, joined by least squares) or "chained" (Eq. 9).
+        rigid: let groups of points that move as one say, with the network, how depth changes.
         intrinsics: ``(fx, fy, cx, cy)`` in pixels of the frame.
         field_of_view: degrees across the longer side, when the intrinsics are not known;
             the source's own intrinsics, then 60 degrees, are used if neither is given.
@@ -116,6 +120,7 @@ def lift(
         tracker=tracker,
         model=model,
         method=method,
+        rigid=rigid,
         intrinsics=intrinsics,
         field_of_view=field_of_view,
         device=device,
@@ -136,13 +141,17 @@ def find_tracks(
     watch: Stopwatch,
     progress: StageProgress | None = None,
 ) -> StoredTracks3D:
-    """Relative 3D tracks, found in three stages, each from where ``work`` says it was stopped."""
+    """Relative 3D tracks, found in stages, each from where ``work`` says it was stopped."""
     with watch.stage("tracking"):
         tracks, support = track(setup, work, _told(progress, "tracking"))
     with watch.stage("seurat"):
         ratios = estimate(setup, work, tracks, support, _told(progress, "seurat"))
     with watch.stage("joining"):
-        return join(setup, work, ratios, _told(progress, "joining"))
+        joined = join(setup, work, ratios, _told(progress, "joining"))
+    if not setup.rigid:
+        return joined
+    with watch.stage("rigid groups"):
+        return refine(setup, work, joined, _told(progress, "rigid groups"))
 
 
 def find_scale(

@@ -125,6 +125,7 @@ class LiftRun:
         setup = self.setup
         asked: dict[str, Any] = {
             "method": setup.method,
+            "rigid": setup.rigid,
             "tracker": setup.tracker_name,
             "intrinsics": setup.camera.as_vector().tolist(),
         }

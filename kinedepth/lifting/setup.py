@@ -36,6 +36,7 @@ class LiftSetup:
         network: reads depth ratios from windows of tracks; on the device to run on.
         model: the name or file that the network came from.
         method: how windows are joined, "fused" or "chained".
+        rigid: whether rigid groups say with the network how depth changes.
         windows: that are looked through.
         camera: intrinsics of the frames.
         camera_source: where they come from.
@@ -47,6 +48,7 @@ class LiftSetup:
     network: Seurat
     model: str
     method: str
+    rigid: bool
     windows: list[Window]
     camera: Intrinsics
     camera_source: str
@@ -70,6 +72,7 @@ class LiftSetup:
             "tracker": self.tracker_name,
             "model": self.network.config.name,
             "method": self.method,
+            "rigid_groups": self.rigid,
             "windows": len(self.windows),
             "intrinsics": self.camera.as_vector().tolist(),
             "intrinsics_source": self.camera_source,
@@ -86,6 +89,7 @@ def prepare_lift(
     tracker: str | Tracker = "flow",
     model: str = "small",
     method: str = "fused",
+    rigid: bool = True,
     intrinsics: Intrinsics | tuple[float, float, float, float] | None = None,
     field_of_view: float | None = None,
     device: str = "auto",
@@ -110,6 +114,7 @@ def prepare_lift(
         network=network,
         model=model,
         method=method,
+        rigid=rigid,
         windows=plan_windows(len(video), config.window, config.stride, WINDOW_STEPS[method]),
         camera=camera,
         camera_source=camera_source,
