@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 _NEIGHBOURS, _AGREE = 6, 5
 """So many of the nearest points have to be of one group. At a body's outline about half are."""
@@ -43,9 +44,7 @@ def share_with_enclosed(
     if len(judged) <= _NEIGHBOURS:
         return shared, shared_std
     mean = (place * known[..., None]).sum(0) / np.maximum(known.sum(0), 1)[:, None]
-    distance = np.linalg.norm(mean[judged, None] - mean[None, judged], axis=-1)
-    np.fill_diagonal(distance, np.inf)
-    nearest = judged[np.argsort(distance, axis=1)[:, :_NEIGHBOURS]]
+    nearest = judged[_nearest(mean[judged])]
     for point, around in zip(judged, nearest, strict=True):
         numbers, counts = np.unique(group[around], return_counts=True)
         best = int(counts.argmax())
@@ -65,6 +64,15 @@ def share_with_enclosed(
         shared[:, point] = share * value + (1 - share) * own
         shared_std[point] = spread * np.sqrt(share)
     return shared, shared_std
+
+
+def _nearest(place: NDArray[np.float64]) -> NDArray[np.int64]:
+    """``(M, 6)`` indices of the other points nearest to each of ``place (M, 2)``."""
+    _, found = cKDTree(place).query(place, _NEIGHBOURS + 1)
+    # Each is its own nearest, but where several coincide not always the first of them.
+    own = found == np.arange(len(place))[:, None]
+    own[~own.any(1), -1] = True
+    return np.asarray(found[~own].reshape(len(place), _NEIGHBOURS))
 
 
 def _off(
