@@ -20,7 +20,8 @@ from kinedepth.evaluation.methods import METHODS
 from kinedepth.evaluation.rendered import RatioErrors, gather_clip
 from kinedepth.evaluation.sequences import STARTS_EVERY, load_depth_sequence, score_sequence
 from kinedepth.evaluation.windows import score_windows
-from kinedepth.seurat.checkpoint import load_checkpoint
+from kinedepth.seurat.checkpoint import load_checkpoint, read_calibration
+from kinedepth.seurat.uncertainty import Calibration
 from kinedepth.synthesis.clip_files import read_clip_truth, write_clips
 from kinedepth.synthesis.windows import WindowConfig
 from kinedepth.tracking.registry import make_tracker
@@ -45,6 +46,7 @@ def main() -> None:
 
     device = torch.device(arguments.device)
     network = load_checkpoint(arguments.model, device)
+    calibration = read_calibration(arguments.model)
     figures: dict[str, Any] = {"model": arguments.model}
     with torch.inference_mode():
         figures["generator windows"] = score_windows(
@@ -52,13 +54,15 @@ def main() -> None:
         )
     show("generator windows", figures["generator windows"])
     if arguments.clips:
-        figures |= on_rendered_clips(network, arguments.clips, arguments.clips_folder)
+        figures |= on_rendered_clips(network, calibration, arguments.clips, arguments.clips_folder)
     if arguments.sequences:
-        figures["sequences"] = on_sequences(network, arguments.sequences)
+        figures["sequences"] = on_sequences(network, calibration, arguments.sequences)
     print("written:", write_results("ratio_accuracy", figures).name)
 
 
-def on_rendered_clips(network: Any, clips: int, folder: Path) -> dict[str, Figures]:
+def on_rendered_clips(
+    network: Any, calibration: Calibration, clips: int, folder: Path
+) -> dict[str, Figures]:
     write_clips(folder, clips, frames=48, seed=CLIP_SEED, tracks=512)
     results = {}
     for title, spec in (("true tracks", None), ("flow tracks", "flow")):
@@ -67,20 +71,22 @@ def on_rendered_clips(network: Any, clips: int, folder: Path) -> dict[str, Figur
             truth = read_clip_truth(path.with_suffix(".npz"))
             tracker = make_tracker(spec) if spec else None
             video = load_video(path.with_suffix(".mp4")) if spec else None
-            gather_clip(gathered, truth, network, tracker, video)
+            gather_clip(gathered, truth, network, tracker, video, calibration)
         name = f"rendered clips, {title}"
         results[name] = gathered.summary()
         show(name, results[name])
     return results
 
 
-def on_sequences(network: Any, folder: Path) -> dict[str, Figures]:
+def on_sequences(network: Any, calibration: Calibration, folder: Path) -> dict[str, Figures]:
     results: dict[str, Figures] = {}
     for meta in sorted(folder.glob("*/meta.json")):
         sequence = load_depth_sequence(meta.parent)
         for step in STARTS_EVERY:
             name = f"{meta.parent.name}, step {step}"
-            results[name] = score_sequence(sequence, make_tracker("flow"), step, network)
+            results[name] = score_sequence(
+                sequence, make_tracker("flow"), step, network, calibration
+            )
     rows = []
     for name, figures in results.items():
         moving = figures["constant"]["moving_share"]
@@ -99,6 +105,8 @@ def show(title: str, figures: Figures) -> None:
     columns = ["method", "mean error", "within 5 %", "within 10 %", "mean, moving", "vs IRLS"]
     rows = []
     for method, name in METHODS.items():
+        if method not in figures:  # Generator windows have no camera.
+            continue
         f = figures[method]
         change = f["mean"] / figures["robust"]["mean"] - 1
         moving = f["moving"] / figures["robust"]["moving"] - 1

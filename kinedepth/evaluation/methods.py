@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
 import torch
 from torch import Tensor
 
+from kinedepth.camera import Intrinsics
+from kinedepth.geometry.refining import refine_ratios
 from kinedepth.seurat.density import density_log_ratio
 from kinedepth.seurat.local_motion import robust_log_ratio
 from kinedepth.seurat.looking import look
-from kinedepth.seurat.model import Seurat, Tracklets
+from kinedepth.seurat.model import Estimate, Seurat, Tracklets
+from kinedepth.seurat.uncertainty import Calibration, log_ratio_std
+from kinedepth.seurat.windows import Window, WindowEstimate
+from kinedepth.tracks import Tracks, Tracks3D
 
 METHODS = {
     "constant": "constant depth",
     "density": "density, Eq. 4 (k = 16)",
     "robust": "similarity, IRLS (k = 16)",
     "seurat": "Seurat",
+    "rigid": "Seurat and rigid groups",
+    "rigid_assumed": "the same, camera assumed",
 }
 """Key of each method and how tables call it."""
 
@@ -22,12 +33,21 @@ MOVING = 0.05
 """A point really moves in depth when its true |log ratio| exceeds this."""
 
 
+Refine = Callable[[Estimate], dict[str, Tensor]]
+"""Makes log ratios ``(1, T, N)`` by name of what the network says of one window."""
+
+
 def estimate(
-    network: Seurat | None, queries: Tracklets, support: Tracklets, iterations: int | None = None
+    network: Seurat | None,
+    queries: Tracklets,
+    support: Tracklets,
+    iterations: int | None = None,
+    refine: Refine | None = None,
 ) -> dict[str, Tensor]:
     """Log depth ratio ``(B, T, N)`` of the queries by every method; ours if there is a network.
 
-    Local fits and density use the 16 nearest supporting tracks.
+    Local fits and density use the 16 nearest supporting tracks. ``refine`` makes the last two
+    methods' ratios of what the network says; without it they are left out.
     """
     neighbourhood = (queries.position, support.position, support.visible)
     estimates = {
@@ -36,8 +56,51 @@ def estimate(
         "robust": robust_log_ratio(*neighbourhood),
     }
     if network is not None:
-        estimates["seurat"] = look(network, queries, support, iterations).log_ratio
+        seen = look(network, queries, support, iterations)
+        estimates["seurat"] = seen.log_ratio
+        if refine is not None:
+            estimates |= refine(seen)
     return estimates
+
+
+def window_refiner(
+    queries: Tracks, camera: Intrinsics, calibration: Calibration | None
+) -> Refine | None:
+    """For :func:`estimate`: :func:`refine_window` of these queries; None without calibration."""
+    if calibration is None:
+        return None
+    return partial(refine_window, queries=queries, camera=camera, calibration=calibration)
+
+
+def refine_window(
+    seen: Estimate, queries: Tracks, camera: Intrinsics, calibration: Calibration
+) -> dict[str, Tensor]:
+    """Log depth ratios ``(1, T, N)`` in one window refined as in a lift of these frames alone.
+
+    Args:
+        seen: what the network says of the one window.
+        queries: as the tracker gave them.
+        camera: of the frames. Ratios are given with it and with the one that is assumed where
+            nothing is known.
+        calibration: of the network.
+    """
+    log_ratio = seen.log_ratio[0].float().cpu().numpy()
+    scale = seen.log_scale[0].float().exp().cpu().numpy()
+    frames, points = log_ratio.shape
+    first = np.zeros(points, dtype=np.int64)
+    whole = WindowEstimate(Window(0, 1, frames), log_ratio, scale, queries.visible)
+    std = log_ratio_std([whole], log_ratio, first, calibration)
+    tracks = Tracks(queries.xy, queries.visible, first)
+    assumed = Intrinsics.from_field_of_view(camera.width, camera.height)
+    found = {}
+    for name, each in (("rigid", camera), ("rigid_assumed", assumed)):
+        xyz = each.unproject(queries.xy, np.exp(log_ratio)).astype(np.float32)
+        lifted = Tracks3D(xyz, log_ratio, tracks, each, log_ratio_std=std)
+        # A window is one block, however fast its frames follow each other.
+        found[name] = torch.from_numpy(
+            refine_ratios(lifted, np.arange(frames, dtype=np.float64)).log_ratio
+        )[None]
+    return found
 
 
 def summarise(error: Tensor, truth: Tensor) -> dict[str, float]:

@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from kinedepth.evaluation.methods import estimate, summarise
+from kinedepth.evaluation.methods import estimate, summarise, window_refiner
 from kinedepth.seurat.estimation import to_tracklets
 from kinedepth.seurat.model import Seurat
+from kinedepth.seurat.uncertainty import Calibration
 from kinedepth.seurat.windows import plan_windows
 from kinedepth.synthesis.clip_files import ClipTruth
 from kinedepth.tracking.base import Tracker, TrackingJob
@@ -53,8 +54,12 @@ def gather_clip(
     network: Seurat | None,
     tracker: Tracker | None = None,
     video: Video | None = None,
+    calibration: Calibration | None = None,
 ) -> None:
-    """Add one clip's errors; with ``tracker`` its tracks of ``video``, else the true ones."""
+    """Add one clip's errors; with ``tracker`` its tracks of ``video``, else the true ones.
+
+    Rigid groups need the ``calibration`` of the network and are left out without.
+    """
     windows = [
         window.frames
         for window in plan_windows(len(truth.visibility), _WINDOW, _WINDOW, _STEPS)
@@ -71,6 +76,7 @@ def gather_clip(
                 network,
                 to_tracklets([queries], size, device),
                 to_tracklets([support], size, device),
+                refine=window_refiner(queries, truth.intrinsics, calibration),
             )
         true, scored = _truth(truth, window, index[0::2])
         gathered.truth.append(true[scored])

@@ -17,10 +17,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from kinedepth.camera import Intrinsics
 from kinedepth.errors import KinedepthError
-from kinedepth.evaluation.methods import estimate, summarise
+from kinedepth.evaluation.methods import estimate, summarise, window_refiner
 from kinedepth.seurat.estimation import to_tracklets
 from kinedepth.seurat.model import Seurat
+from kinedepth.seurat.uncertainty import Calibration
 from kinedepth.tracking.base import Tracker, TrackingJob
 from kinedepth.tracks import Queries, Tracks, grid_points
 from kinedepth.video import Video, load_video
@@ -40,19 +42,25 @@ class DepthSequence:
     Attributes:
         video: the colour frames.
         depth: ``(T, H, W)`` float32 metres, 0 where the sensor has no reading.
+        camera: of the colour frames.
     """
 
     video: Video
     depth: NDArray[np.float32]
+    camera: Intrinsics
 
 
 def load_depth_sequence(folder: Path) -> DepthSequence:
-    """Read ``rgb/*.jpg``, ``depth/*.png`` (uint16) and ``meta.json`` with its ``depth_scale``."""
+    """Read ``rgb/*.jpg``, ``depth/*.png`` (uint16), and ``depth_scale`` and ``intrinsics`` (fx,
+    fy, cx, cy in pixels) of ``meta.json``."""
     try:
-        scale = float(json.loads((folder / "meta.json").read_text())["depth_scale"])
-    except (OSError, KeyError, ValueError) as error:
+        meta = json.loads((folder / "meta.json").read_text())
+        scale = float(meta["depth_scale"])
+        fx, fy, cx, cy = (float(meta["intrinsics"][name]) for name in ("fx", "fy", "cx", "cy"))
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise KinedepthError(
-            f"{folder} is no RGB-D sequence: meta.json with a depth_scale is needed ({error})."
+            f"{folder} is no RGB-D sequence: meta.json with a depth_scale and intrinsics is needed "
+            f"({error})."
         ) from None
     video = load_video(folder / "rgb")
     files = sorted((folder / "depth").glob("*.png"))
@@ -60,7 +68,8 @@ def load_depth_sequence(folder: Path) -> DepthSequence:
         raise KinedepthError(
             f"{folder} has {len(video)} colour frames but {len(files)} depth maps."
         )
-    return DepthSequence(video, np.stack([_read_png(file) for file in files]) / np.float32(scale))
+    depth = np.stack([_read_png(file) for file in files]) / np.float32(scale)
+    return DepthSequence(video, depth, Intrinsics(fx, fy, cx, cy, video.width, video.height))
 
 
 def _read_png(file: Path) -> NDArray[np.float32]:
@@ -92,9 +101,16 @@ def read_depth(depth: NDArray[np.float32], xy: NDArray[np.float32]) -> NDArray[n
 
 
 def score_sequence(
-    sequence: DepthSequence, tracker: Tracker, step: int, network: Seurat | None
+    sequence: DepthSequence,
+    tracker: Tracker,
+    step: int,
+    network: Seurat | None,
+    calibration: Calibration | None = None,
 ) -> dict[str, dict[str, float]]:
-    """Figures (``methods.summarise``) of every method by the protocol at one frame step."""
+    """Figures (``methods.summarise``) of every method by the protocol at one frame step.
+
+    Rigid groups need the ``calibration`` of the network and are left out without.
+    """
     video = sequence.video
     span = step * (_WINDOW - 1) + 1
     starts = range(0, len(video) - span + 1, STARTS_EVERY[step])
@@ -112,6 +128,7 @@ def score_sequence(
                 network,
                 to_tracklets([queries], size, device),
                 to_tracklets([support], size, device),
+                refine=window_refiner(queries, sequence.camera, calibration),
             )
         for name, log_ratio in estimates.items():
             error = (log_ratio[0].cpu() - truth).abs()
