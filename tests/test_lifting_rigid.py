@@ -14,6 +14,7 @@ from kinedepth.lifting.work import WorkOnDisk
 from kinedepth.seurat.checkpoint import save_checkpoint
 from kinedepth.seurat.config import SeuratConfig
 from kinedepth.seurat.model import Seurat
+from kinedepth.seurat.uncertainty import Calibration
 from kinedepth.tracks import Tracks
 from kinedepth.video import Video
 
@@ -80,7 +81,9 @@ def test_a_small_body_before_a_still_backdrop_is_read_right(together, alone):
 def test_the_stage_does_what_refining_the_whole_does(together, alone):
     whole = refine_ratios(alone.tracks, alone.video.times)
     np.testing.assert_allclose(together.tracks.log_ratio, whole.log_ratio, atol=1e-6)
-    np.testing.assert_allclose(together.tracks.log_ratio_std, whole.log_ratio_std, atol=1e-6)
+    std = Calibration().refined_std(whole.log_ratio_std, alone.tracks.log_ratio_std)
+    np.testing.assert_allclose(together.tracks.log_ratio_std, std, rtol=1e-4)
+    assert not together.tracks.log_ratio_std[0].any()
     np.testing.assert_allclose(together.tracks.xyz, whole.xyz, rtol=1e-4, atol=1e-5)
 
 

@@ -109,3 +109,21 @@ def test_no_standard_deviation_is_absurd():
     wild = windows_of(rising(), 1e6)
     assert np.isfinite(std_of(wild, rising())).all()
     assert std_of(wild, rising()).max() <= 2.0
+
+
+deviations = st.floats(1e-5, 1.0)
+
+
+@settings(deadline=None)
+@given(deviations, deviations, st.floats(1.01, 3.0))
+def test_less_doubt_of_either_is_less_doubt_of_network_and_rigid_groups_together(own, alone, more):
+    calibration = Calibration()
+    std = calibration.refined_std(np.array([own]), np.array([alone]))
+    assert calibration.refined_std(np.array([more * own]), np.array([alone])) > std
+    assert calibration.refined_std(np.array([own]), np.array([more * alone])) > std
+
+
+def test_rigid_groups_leave_nothing_unsure_in_the_query_frame_and_nothing_absurd():
+    std = Calibration().refined_std(np.array([0.0, 1e9]), np.array([0.0, 1e9]))
+    assert std[0] == 0
+    assert std[1] == 2

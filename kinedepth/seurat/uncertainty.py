@@ -5,7 +5,9 @@ far from independent (they look at the same noisy tracks), so the covariance of 
 that joins them would be much too sure. Instead the windows' scales are added up along the track
 from its query frame on, and a small log-linear model, fitted on rendered clips with known depth
 (``benchmarks/calibration.py``), turns that and what the windows disagree by into a standard
-deviation of which about 68 % of errors lie inside one, 95 % inside two.
+deviation of which about 68 % of errors lie inside one, 95 % inside two. Rigid groups, where they
+are heard (``kinedepth/geometry/refining.py``), know how far their own ratios may be off while the
+group is what it seems; the rest of the model tells how far that is true.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from kinedepth.seurat.windows import WindowEstimate
 
 _LEAST = 1e-4
 """Sums below this (in log depth) are not told apart."""
+_LEAST_REFINED = 1e-3
+"""The same of standard deviations, once rigid groups have been heard."""
 _MOST = 2.0
 """No standard deviation is larger: depth is then unknown within a factor of seven."""
 
@@ -30,7 +34,9 @@ class Calibration:
 
     ``log std = offset + path * log(sum of scales from the query frame) + disagreement *
     log(disagreement of the windows on the way) + distance * log(1 + frames from the query) +
-    hidden * (share of frames hidden on the way)``.
+    hidden * (share of frames hidden on the way)``; once rigid groups have been heard,
+    ``rigid_offset + rigid_own * log(what they and the network say together) + rigid_network *
+    log(what the network alone said)``.
     """
 
     offset: float = 0.0
@@ -38,6 +44,9 @@ class Calibration:
     disagreement: float = 0.2
     distance: float = 0.0
     hidden: float = 0.5
+    rigid_offset: float = -0.3
+    rigid_own: float = 0.45
+    rigid_network: float = 0.5
 
     def log_std(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """Log standard deviation ``(...)`` for :func:`doubt_features` ``(..., 4)``."""
@@ -47,6 +56,28 @@ class Calibration:
     def std(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """Standard deviation ``(...)`` for :func:`doubt_features` ``(..., 4)``, 2 at most."""
         return np.minimum(np.exp(self.log_std(features)), _MOST)
+
+    def log_refined_std(
+        self, together: NDArray[np.floating], alone: NDArray[np.floating]
+    ) -> NDArray[np.float64]:
+        """Log standard deviation once rigid groups have been heard.
+
+        Args:
+            together: what refining makes of the standard deviations, any shape.
+            alone: those of the network, of the same shape.
+        """
+        return np.asarray(
+            self.rigid_offset
+            + self.rigid_own * np.log(together + _LEAST_REFINED)
+            + self.rigid_network * np.log(alone + _LEAST_REFINED)
+        )
+
+    def refined_std(
+        self, together: NDArray[np.floating], alone: NDArray[np.floating]
+    ) -> NDArray[np.float32]:
+        """Standard deviation once rigid groups have been heard; 0 where the network's is 0."""
+        std = np.minimum(np.exp(self.log_refined_std(together, alone)), _MOST)
+        return np.where(alone == 0, 0, std).astype(np.float32)
 
 
 def log_ratio_std(
