@@ -18,7 +18,7 @@ from pathlib import Path
 from _report import print_table, write_results
 
 CLIP_SEED = 4242
-STAGES = ("tracking", "seurat", "joining")
+STAGES = ("tracking", "seurat", "joining", "rigid groups")
 
 
 def main() -> None:
