@@ -18,7 +18,8 @@ def train_clips_command(
     size: Annotated[str, typer.Option(help="Width x height in pixels.")] = "112x112",
     seed: Annotated[int, typer.Option(help="Sets of different seeds share no clip.")] = 0,
     scenes: Annotated[
-        str, typer.Option(help="static (only the camera moves), moving, or mixed.")
+        str,
+        typer.Option(help="static (only the camera moves), moving, mixed, or rooms (still, easy)."),
     ] = "mixed",
 ) -> None:
     """Render clips for training video depth: frames, exact disparity and exact flow.

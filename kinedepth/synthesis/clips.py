@@ -7,6 +7,7 @@ obeys the clip's rules (:class:`ClipRules`); a seed still fixes the clip.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -48,6 +49,24 @@ STILL_CAMERA_CONFIG = replace(
 )
 """Only objects move, before a camera on a tripod."""
 
+ROOM_CONFIG = replace(
+    STATIC_SCENE_CONFIG,
+    focal=(1.1, 1.3),
+    far_over_near=(2.5, 6.0),
+    static_bodies=3,
+    presence=(0.0, 0.6),
+    half_size=(0.1, 0.35),
+    room_share=1.0,
+    camera_speed=(0.1, 0.4),
+    camera_forward=0.4,
+    camera_sideways=0.0,
+    camera_fixates=0.0,
+    camera_rotation=(0.02, 0.12),
+    camera_shakes=0.0,
+)
+"""A room with a body or two, which a camera goes and looks about in: easy for a small network,
+while what is near comes and goes."""
+
 CLIP_FPS = 30.0
 
 _ATTEMPTS = 500
@@ -65,17 +84,27 @@ class ClipRules:
             changed by more than 5 %.
         change: largest median absolute log depth ratio in the last frame.
         nearest: least depth of anything in view, scene units.
+        range_change: least factor between the frames with the widest and the narrowest range of
+            disparity (from the 2nd to the 98th percentile; a twentieth of the frames at either
+            end does not count).
     """
 
     visible: tuple[float, float] = (0.5, 0.95)
     changing: float = 0.5
     change: float = 0.5
     nearest: float = 0.15
+    range_change: float = 1.0
 
     @classmethod
     def for_config(cls, config: SceneConfig) -> ClipRules:
         """The usual rules; before a camera that never moves, fewer points need change depth."""
         return cls(changing=0.15, visible=(0.5, 0.99)) if config.camera_still == 1 else cls()
+
+
+ROOM_RULES = ClipRules(
+    visible=(0.2, 0.97), changing=0.0, change=math.inf, nearest=0.3, range_change=2.0
+)
+"""Of :data:`ROOM_CONFIG`: the camera may turn away from all it saw first."""
 
 
 @dataclass(frozen=True)
@@ -131,8 +160,8 @@ def make_clip(
         frames: T, at least 2.
         width, height: of the frames, even numbers from 32 to 2048.
         richness: of the textures, see ``textures.py``.
-        config: what scenes are drawn from; also ``STATIC_SCENE_CONFIG`` and
-            ``STILL_CAMERA_CONFIG``.
+        config: what scenes are drawn from; also ``STATIC_SCENE_CONFIG``,
+            ``STILL_CAMERA_CONFIG`` and ``ROOM_CONFIG``.
         tracks: N, how many points to follow.
         queries: whether points start in the ``first`` frame or each in a ``random`` one.
         rules: what the scene must obey; by default ``ClipRules.for_config(config)``.
@@ -213,7 +242,8 @@ def _obeys(scenes: Scenes, rules: ClipRules) -> bool:
         return False
     lattice = _lattice(24, 18, float(scenes.aspect[0]))
     everywhere = lattice.expand(1, scenes.frames, -1, -1)
-    if float(cast(scenes, everywhere).depth.amin()) < rules.nearest:
+    depth = cast(scenes, everywhere).depth[0]
+    if float(depth.amin()) < rules.nearest or _range_change(depth) < rules.range_change:
         return False
     first = torch.zeros((1, lattice.shape[0]), dtype=torch.int64)
     truth = follow(scenes, lattice[None], first)
@@ -224,6 +254,13 @@ def _obeys(scenes: Scenes, rules: ClipRules) -> bool:
     if not len(change) or float(change.median()) > rules.change:
         return False
     return float((change > 0.05).float().mean()) >= rules.changing
+
+
+def _range_change(depth: Tensor) -> float:
+    """See ``ClipRules.range_change``; depth is ``(T, P)``."""
+    low, high = torch.quantile(1 / depth, depth.new_tensor([0.02, 0.98]), dim=-1)
+    narrow, wide = torch.quantile(high - low, depth.new_tensor([0.05, 0.95]))
+    return float(wide / narrow.clamp_min(1e-6))
 
 
 def _lattice(columns: int, rows: int, aspect: float) -> Tensor:

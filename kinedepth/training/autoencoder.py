@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -11,7 +11,12 @@ from torch import Tensor, nn
 
 from kinedepth.dense.rolling_depth.tiny import tiny_autoencoder
 from kinedepth.training.footage import Footage
-from kinedepth.training.snippets import SnippetBatch, check_footage, draw_snippets
+from kinedepth.training.snippets import (
+    SnippetBatch,
+    check_footage,
+    draw_snippets,
+    squeeze_range,
+)
 
 _KL_WEIGHT = 1e-4
 """Just enough to keep the latents near each other: they are to be diffused, not sampled."""
@@ -23,6 +28,8 @@ _SCALED_BY = 64
 @dataclass(frozen=True)
 class AutoencoderTask:
     """Training it: half of what it sees are images, half their depth as grey images.
+
+    Half of the depth has a smaller range, since a frame need not span that of its snippet.
 
     Attributes:
         footage: to train on, none of it stills.
@@ -52,7 +59,10 @@ class AutoencoderTask:
         self, network: nn.Module, generator: torch.Generator, batch: int, progress: float
     ) -> dict[str, float]:
         """One batch; the loss is the mean absolute error, and a little of the KL divergence."""
-        pictures = _pictures(draw_snippets(generator, self.footage, batch, 1, self.size))
+        snippets = draw_snippets(generator, self.footage, batch, 1, self.size)
+        squeezed = squeeze_range(generator, snippets.depth[: batch // 2])
+        depth = torch.cat([squeezed, snippets.depth[batch // 2 :]])
+        pictures = _pictures(replace(snippets, depth=depth))
         posterior = network.encode(pictures).latent_dist  # type: ignore[operator]
         found = network.decode(posterior.sample(generator)).sample  # type: ignore[operator]
         error = (found - pictures).abs().mean()

@@ -18,7 +18,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,8 @@ from kinedepth.synthesis.clip_set import (
 )
 from kinedepth.synthesis.clips import (
     CLIP_CONFIG,
+    ROOM_CONFIG,
+    ROOM_RULES,
     STATIC_SCENE_CONFIG,
     ClipRules,
     check_clip_size,
@@ -40,10 +42,12 @@ from kinedepth.synthesis.clips import (
     render_frames,
     world_to_camera,
 )
+from kinedepth.synthesis.scene import SceneConfig
 from kinedepth.synthesis.surface_flow import surface_flow
 
-SceneKind = Literal["static", "moving", "mixed"]
-"""Whether only the camera moves, or bodies too, or every other clip so."""
+SceneKind = Literal["static", "moving", "mixed", "rooms"]
+"""Whether only the camera moves, or bodies too, or every other clip so; or still rooms, nearly
+plain, whose range of depth changes a lot."""
 
 _FRAMES_TO_CHANGE = 16
 """Shorter clips (stills, for training on single frames) are not asked to change depth."""
@@ -129,8 +133,8 @@ def write_training_clips(
             settings, or if a file cannot be written.
     """
     check_clip_size(frames, width, height)
-    if scenes not in ("static", "moving", "mixed"):
-        raise KinedepthError(f"Scenes are static, moving or mixed; got {scenes!r}.")
+    if scenes not in get_args(SceneKind):
+        raise KinedepthError(f"Scenes are static, moving, mixed or rooms; got {scenes!r}.")
     folder = open_clip_set(folder, count, seed)
     written = []
     for index in range(count):
@@ -141,8 +145,10 @@ def write_training_clips(
             "width": width,
             "height": height,
             "richness": ("rich", "poor")[index // 2 % 2],
-            "static": scenes == "static" or (scenes == "mixed" and index % 2 == 0),
+            "static": scenes in ("static", "rooms") or (scenes == "mixed" and index % 2 == 0),
         }
+        if scenes == "rooms":
+            settings |= {"richness": "poor", "rooms": True}
         if not _is_complete(folder, name, settings):
             _render_clip(folder, name, settings)
             written.append(name)
@@ -153,10 +159,10 @@ def write_training_clips(
 
 def _render_clip(folder: Path, name: str, settings: dict[str, Any]) -> None:
     frames, width, height = settings["frames"], settings["width"], settings["height"]
-    config = STATIC_SCENE_CONFIG if settings["static"] else CLIP_CONFIG
-    rules = ClipRules.for_config(config)
+    config, rules = _scenes_of(settings)
     if frames < _FRAMES_TO_CHANGE:
-        rules = replace(rules, changing=0.0, visible=(rules.visible[0], 1.0))
+        visible = (rules.visible[0], 1.0)
+        rules = replace(rules, changing=0.0, visible=visible, range_change=1.0)
     with one_thread_an_operation():
         scenes, generator = find_scene(settings["seed"], frames, height / width, config, rules)
         rgb, depth = render_frames(generator, scenes, width, height, settings["richness"], None)
@@ -183,13 +189,23 @@ def _render_clip(folder: Path, name: str, settings: dict[str, Any]) -> None:
         path.write_text(json.dumps(record) + "\n")
 
 
+def _scenes_of(settings: dict[str, Any]) -> tuple[SceneConfig, ClipRules]:
+    """What a clip's scene is drawn from, and what it has to obey."""
+    if "rooms" in settings:
+        return ROOM_CONFIG, ROOM_RULES
+    config = STATIC_SCENE_CONFIG if settings["static"] else CLIP_CONFIG
+    return config, ClipRules.for_config(config)
+
+
 def _is_complete(folder: Path, name: str, settings: dict[str, Any]) -> bool:
     """Whether the clip is there, made with these settings."""
     provenance = folder / f"{name}.json"
     if not provenance.is_file():
         return False
     record = _read_record(provenance)
-    if any(record.get(key) != value for key, value in settings.items()):
+    # Only clips of rooms say whether they are.
+    asked = {"rooms": None, **settings}
+    if any(record.get(key) != value for key, value in asked.items()):
         raise made_with_other_settings(folder, name)
     return True
 

@@ -42,20 +42,26 @@ def tiny_autoencoder() -> Any:
 
 
 def tiny_unet() -> Any:
-    """A ``UNet2DConditionModel`` with random weights, for latents of image and depth."""
+    """A ``UNet2DConditionModel`` with random weights, for latents of image and depth.
+
+    At first it does not look at those of depth: they are mostly noise, from which it would have
+    to turn away before it learns anything.
+    """
     diffusers = _diffusers()
-    return diffusers.UNet2DConditionModel(
+    network = diffusers.UNet2DConditionModel(
         in_channels=8,
         out_channels=4,
-        block_out_channels=(64, 96),
+        block_out_channels=(64, 128),
         down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
         layers_per_block=1,
         norm_num_groups=8,
         cross_attention_dim=_PROMPT,
-        attention_head_dim=2,
+        attention_head_dim=4,
         use_linear_projection=True,
     )
+    network.conv_in.weight.data[:, 4:] = 0
+    return network
 
 
 def write_tiny_pipeline(folder: Path, autoencoder: Any) -> None:
