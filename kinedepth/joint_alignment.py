@@ -23,6 +23,9 @@ from scipy.sparse.linalg import splu
 _AT_ONCE = 50_000
 """Values that are worked on together: few enough to stay in a processor's cache."""
 
+_MOST_UNSUMMED = 2**17
+"""Entries of the Hessian that wait to be added up, so that memory does not grow by them."""
+
 _ROUNDING = 1e-6
 """Relative differences below this are rounding in float32."""
 
@@ -110,8 +113,9 @@ class Expansion:
         self.scale, self.shift, self.smoothing = scale, shift, smoothing
         self.loss = 0.0
         self.gradient = np.zeros(2 * len(scale))
-        self._rows: list[NDArray[np.int64]] = []
-        self._columns: list[NDArray[np.int64]] = []
+        self._hessian = sparse.csc_matrix((2 * len(scale),) * 2)
+        self._rows: list[NDArray[np.int32]] = []
+        self._columns: list[NDArray[np.int32]] = []
         self._entries: list[NDArray[np.float64]] = []
 
     def add_disagreement(
@@ -128,10 +132,11 @@ class Expansion:
             aligned += self.shift[pieces][..., None].astype(np.float32)
             terms = [_expand(values, *of(aligned), self.smoothing) for of in quantities]
             unknowns = np.concatenate([pieces, pieces + len(self.scale)], axis=1)
-            for loss, slope, curvature in terms:
+            for loss, slope, _ in terms:
                 self.loss += weight * loss
                 np.add.at(self.gradient, unknowns, weight * slope)
-                self._add_block(unknowns, weight * curvature)
+            curvature = np.sum([curvature for _, _, curvature in terms], axis=0)
+            self._add_block(unknowns, weight * curvature)
 
     def add_squares(
         self,
@@ -155,11 +160,8 @@ class Expansion:
 
     def step(self, damping: float) -> NDArray[np.float64]:
         """``(2 S,)``, the damped Newton step for scales, then shifts."""
-        unknowns = len(self.gradient)
-        indices = (np.concatenate(self._rows), np.concatenate(self._columns))
-        hessian = sparse.coo_matrix(
-            (np.concatenate(self._entries), indices), shape=(unknowns, unknowns)
-        ).tocsc()
+        self._sum_blocks()
+        hessian = self._hessian
         diagonal = hessian.diagonal()
         # An unknown that nothing depends on has a zero row: the last summand keeps it in place.
         ridge = damping * diagonal + 1e-10 * max(float(diagonal.max()), 1e-300)
@@ -167,10 +169,22 @@ class Expansion:
 
     def _add_block(self, unknowns: NDArray[np.int64], block: NDArray[np.float64]) -> None:
         """Add ``block (n, k, k)`` to the rows and columns ``unknowns (n, k)``."""
-        count = unknowns.shape[1]
-        self._rows.append(np.repeat(unknowns, count, axis=1).ravel())
-        self._columns.append(np.tile(unknowns, (1, count)).ravel())
+        count, narrow = unknowns.shape[1], unknowns.astype(np.int32)
+        self._rows.append(np.repeat(narrow, count, axis=1).ravel())
+        self._columns.append(np.tile(narrow, (1, count)).ravel())
         self._entries.append(block.ravel())
+        if sum(map(len, self._entries)) > _MOST_UNSUMMED:
+            self._sum_blocks()
+
+    def _sum_blocks(self) -> None:
+        """Add up what was said of the same pair of unknowns: blocks overlap many times over."""
+        if not self._entries:
+            return
+        indices = (np.concatenate(self._rows), np.concatenate(self._columns))
+        entries = np.concatenate(self._entries)
+        self._rows, self._columns, self._entries = [], [], []
+        added = sparse.coo_matrix((entries, indices), shape=self._hessian.shape)
+        self._hessian = self._hessian + added.tocsc()
 
 
 Objective = Callable[[Expansion], None]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from kinedepth import joint_alignment
 from kinedepth.joint_alignment import (
     Expansion,
     find_overlaps,
@@ -88,3 +89,20 @@ def test_the_objective_never_rises():
 
     solution = minimise(objective, np.full(5, 0.3), np.full(5, 2.0))
     assert solution.loss == min(losses) < losses[0] / 2
+
+
+def test_adding_up_early_changes_nothing_but_memory(monkeypatch):
+    overlaps = find_overlaps(*pieces())
+    scale, shift = np.linspace(0.9, 1.1, 5), np.linspace(-0.05, 0.05, 5)
+
+    def step_and_waiting():
+        expansion = Expansion(scale, shift, smoothing=0.1)
+        expansion.add_disagreement(overlaps, [the_value, inverse_of_value(1e-3)], 1.0)
+        waiting = sum(map(len, expansion._entries))
+        return expansion.step(1e-6), waiting
+
+    late, all_entries = step_and_waiting()
+    monkeypatch.setattr(joint_alignment, "_MOST_UNSUMMED", 50)
+    early, waiting = step_and_waiting()
+    np.testing.assert_allclose(early, late, rtol=1e-9)
+    assert waiting <= 50 < all_entries

@@ -106,6 +106,28 @@ def coalign(
     snippets, places = list(snippets), [np.asarray(covered) for covered in frames]
     _check(snippets, places)
     lowest, values = _compared(snippets, pixel_step, border)
+    scale, shift, loss = align_values(
+        values, places, solver=solver, iterations=iterations, learning_rate=learning_rate
+    )
+    merged = merge_snippets(snippets, places, scale, shift, lowest)
+    return CoAlignment(scale, shift, lowest, merged, loss)
+
+
+def align_values(
+    values: Sequence[NDArray[np.float32]],
+    frames: Sequence[NDArray[np.integer]],
+    *,
+    solver: Solver = "irls",
+    iterations: int | None = None,
+    learning_rate: float = 1e-3,
+) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
+    """Scale, shift ``(S,)`` and the objective there, of values that were picked already.
+
+    Args:
+        values: S arrays ``(L, P)``, the snippets at P pixels, less the lowest value of all.
+        frames: and the rest as for :func:`coalign`, which says what is found.
+    """
+    values, places = list(values), list(frames)
     objective = _Objective.of(values, places)
     if solver == "adam":
         scale, shift = _descend(values, places, objective, iterations or 2000, learning_rate)
@@ -113,9 +135,7 @@ def coalign(
     else:
         solution = _solve(values, places, objective, iterations or 100)
         scale, shift, loss = solution.scale, solution.shift, solution.loss
-    factors, offsets = scale.astype(np.float32), shift.astype(np.float32)
-    merged = merge_snippets(snippets, places, factors, offsets, lowest)
-    return CoAlignment(factors, offsets, lowest, merged, loss)
+    return scale.astype(np.float32), shift.astype(np.float32), loss
 
 
 def coalignment_loss(

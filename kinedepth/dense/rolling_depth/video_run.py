@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from kinedepth.dense.rolling_depth.batching import AdaptiveBatches, suitable_batch
-from kinedepth.dense.rolling_depth.coalignment import coalign
+from kinedepth.dense.rolling_depth.coalignment import align_values
 from kinedepth.dense.rolling_depth.components import Components
 from kinedepth.dense.rolling_depth.config import (
     PIXELS_PER_LATENT,
@@ -188,30 +188,27 @@ class RollingDepthRun:
         """Find a scale and a shift for each snippet (Section 3.3 of the paper).
 
         Snippets are compared on a coarse grid: every tenth pixel of decoded ones, as published,
-        or the preview of latent ones. That grid is what grows in memory with the video.
+        or the preview of latent ones. That grid and the normal equations of two unknowns for
+        each snippet are what grows in memory with the video.
         """
         if self._settings.solver == "none":
             count = len(self.plan.occurrences)
             self.scale, self.shift = np.ones(count, np.float32), np.zeros(count, np.float32)
             self._views = views_of_frames(self.plan, self.scale, self.shift, 0.0)
             return
-        coarse, lowest = self._compared_pixels()
-        snippets = coarse[self.plan.occurrences]
-        # The lowest value of all pixels counts, not of the compared ones: it stands in a border
-        # that is not compared.
-        around = ((0, 0), (0, 0), (1, 1), (1, 1))
-        found = coalign(
-            np.pad(snippets, around, constant_values=lowest),
-            self.plan.frames[self.plan.occurrences],
+        values, lowest = self._compared_pixels()
+        self.scale, self.shift, _ = align_values(
+            [values[snippet] for snippet in self.plan.occurrences],
+            self.plan.frames[self.plan.occurrences],  # type: ignore[arg-type]  # Iterated over.
             solver=self._settings.solver,
-            pixel_step=1,
-            border=1,
         )
-        self.scale, self.shift = found.scale, found.shift
-        self._views = views_of_frames(self.plan, found.scale, found.shift, found.lowest)
+        self._views = views_of_frames(self.plan, self.scale, self.shift, lowest)
 
     def _compared_pixels(self) -> tuple[NDArray[np.float32], float]:
-        """``(U, L, h, w)`` of the distinct snippets to compare, and the lowest value of all."""
+        """``(U, L, P)`` of the distinct snippets, less the lowest value of all, and that value.
+
+        The lowest of all pixels counts, not of those that are compared.
+        """
         preview = None if self._settings.decode == "snippets" else self._fit_preview()
         coarse: list[NDArray[np.float32]] = []
         lowest, thinned = np.inf, 1
@@ -225,9 +222,10 @@ class RollingDepthRun:
                 lowest = min(lowest, float(seen.min()))
             if not coarse:
                 thinned = math.ceil(math.sqrt(self.predictions.count * seen.size / MOST_COMPARED))
-            coarse.append(seen[::thinned, ::thinned].copy())
-        stacked = np.stack(coarse)
-        return stacked.reshape(-1, self.plan.length, *stacked.shape[1:]), lowest
+            coarse.append(seen[::thinned, ::thinned].ravel())
+        values = np.stack(coarse).reshape(-1, self.plan.length, coarse[0].size)
+        values -= np.float32(lowest)
+        return values, lowest
 
     @torch.inference_mode()
     def _fit_preview(self) -> LinearPreview:
