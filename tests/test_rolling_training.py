@@ -15,6 +15,7 @@ from rolling_reference import moving_picture, tiny_unet, write_tiny_pipeline
 from training_runs import changed, whole_and_resumed
 
 from kinedepth.dense.registry import DepthOptions, make_depth_model
+from kinedepth.dense.rolling_depth import tiny
 from kinedepth.dense.rolling_depth.components import load_components
 from kinedepth.dense.rolling_depth.config import RollingDepthSettings
 from kinedepth.dense.rolling_depth.diffusion import SnippetDiffusion
@@ -251,7 +252,32 @@ def test_without_co_alignment_the_mean_of_the_snippets_comes_out(pipeline):
     assert set(run.scale) == {1.0}
 
 
+def test_a_tiny_network_begins_without_a_look_at_the_noise():
+    network = tiny.tiny_unet()
+    images, prompt = torch.randn(1, 4, 8, 8), torch.randn(1, 2, 16)
+    with torch.no_grad():
+        one, other = (
+            network(torch.cat([images, torch.randn(1, 4, 8, 8)], dim=1), 999, prompt).sample
+            for _ in range(2)
+        )
+    assert torch.equal(one, other)
+    assert network.conv_in.weight.requires_grad
+
+
 class TestAutoencoder:
+    def test_half_of_the_depth_that_it_sees_has_a_smaller_range(self, clips):
+        footage = find_videos(clips)
+        task = AutoencoderTask(footage, footage[:1], SIZE)
+        seen = []
+        network = task.build()
+        encode = network.encode
+        network.encode = lambda pictures: seen.append(pictures) or encode(pictures)
+        task.step(network, generator(), 8, 0.0)
+        depth = seen[0][8:, 0].flatten(1)
+        span = depth.amax(dim=1) - depth.amin(dim=1)
+        assert (span[:4] < 1.99).all()
+        torch.testing.assert_close(span[4:], torch.full((4,), 2.0))
+
     def test_it_learns_and_its_latents_get_a_variance_of_one(self, clips, tmp_path):
         footage = find_videos(clips)
         task = AutoencoderTask(footage, footage[:1], SIZE)

@@ -77,7 +77,7 @@ def test_other_settings_for_clips_that_are_there_are_told(folder):
         ({"count": 0}, "at least one clip"),
         ({"frames": 1}, "at least two frames"),
         ({"width": 55}, "even number"),
-        ({"scenes": "none"}, "static, moving or mixed"),
+        ({"scenes": "none"}, "static, moving, mixed or rooms"),
         ({"seed": -1}, "whole number"),
     ],
 )
@@ -128,3 +128,15 @@ class TestReading:
         assert clip.flow is None
         assert clip.intrinsics is None
         assert not clip.static
+
+
+def test_in_rooms_nothing_moves_and_the_range_of_depth_changes_twofold(tmp_path):
+    write_training_clips(tmp_path, 1, frames=24, width=32, height=32, seed=5, scenes="rooms")
+    (clip,) = read_clips(tmp_path)
+    assert clip.static
+    low, high = np.percentile(clip.disparity.astype(np.float32), [2, 98], axis=(1, 2))
+    narrow, wide = np.percentile(high - low, [5, 95])
+    # The rule looks at fewer rays than there are pixels.
+    assert wide / narrow > 1.9
+    with pytest.raises(KinedepthError, match="other settings"):
+        write_training_clips(tmp_path, 1, frames=24, width=32, height=32, seed=5, scenes="static")
