@@ -62,12 +62,12 @@ AUTOENCODER = TrainingConfig(
     final_share=0.05,
 )
 SINGLE_FRAMES = TrainingConfig(
-    steps=1000,
+    steps=700,
     batch=16,
     learning_rate=1.5e-3,
     average=0.99,
     precision="bfloat16",
-    test_every=250,
+    test_every=350,
     save_every=50,
     decay="exponential",
     final_share=0.2,
@@ -75,12 +75,12 @@ SINGLE_FRAMES = TrainingConfig(
 """First the network learns from single frames, at the last time only: most for the same work."""
 
 SNIPPETS = TrainingConfig(
-    steps=1200,
+    steps=800,
     batch=12,
-    learning_rate=6e-4,
-    average=0.995,
+    learning_rate=8e-4,
+    average=0.99,
     precision="bfloat16",
-    test_every=200,
+    test_every=400,
     save_every=50,
     decay="exponential",
     final_share=0.05,
