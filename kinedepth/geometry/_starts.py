@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from kinedepth.geometry._projective_adjustment import Observations, Reconstruction, adjust
+from kinedepth.geometry._projective_adjustment import (
+    Observations,
+    Reconstruction,
+    adjust_together,
+)
 
 _REWEIGHTINGS = 10
 _RATIOS_HELD, _RATIOS_IGNORED = (0.01, 1.0), (1.0, 1e-3)
@@ -18,31 +24,48 @@ def turning_cameras(seen: Observations) -> NDArray[np.float64]:
     Each is fitted to the points that the frame shares with the one before it, by Kabsch's
     method with weights that forgive points which parallax or their own motion carries away.
     """
-    rays = unit_rays(seen.ray)
-    rotation = np.tile(np.eye(3), (len(rays), 1, 1))
-    for t in range(1, len(rays)):
-        both = (seen.ray_weight[t] > 0) & (seen.ray_weight[t - 1] > 0)
-        step = robust_rotation(rays[t - 1, both], rays[t, both])
-        rotation[t] = step @ rotation[t - 1]
+    return turning_cameras_together([seen])[0]
+
+
+def turning_cameras_together(seen: Sequence[Observations]) -> NDArray[np.float64]:
+    """``(P, T, 3, 3)``: :func:`turning_cameras` of several with as many frames and points each."""
+    rays = unit_rays(np.stack([each.ray for each in seen]))
+    known = np.stack([each.ray_weight for each in seen]) > 0
+    step = robust_rotations(rays[:, :-1], rays[:, 1:], known[:, :-1] & known[:, 1:])
+    rotation = np.tile(np.eye(3), (*known.shape[:2], 1, 1))
+    for t in range(1, known.shape[1]):
+        rotation[:, t] = step[:, t - 1] @ rotation[:, t - 1]
     return rotation
 
 
-def robust_rotation(before: NDArray[np.float64], after: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rotation ``(3, 3)`` that takes unit rays ``before (n, 3)`` nearest to ``after``.
+def robust_rotations(
+    before: NDArray[np.float64], after: NDArray[np.float64], known: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Rotations ``(..., 3, 3)`` that take unit rays ``before (..., n, 3)`` nearest to ``after``.
 
-    Nearest in the sense of Geman and McClure, at the scale of the median residual.
+    Nearest in the sense of Geman and McClure, at the scale of the median residual of those rays
+    that are ``known (..., n)``; the identity where fewer than two are.
     """
-    if len(before) < 2:
-        return np.eye(3)
-    weight = np.ones(len(before))
+    count = known.sum(-1, keepdims=True)
+    weight = known.astype(np.float64)
     for _ in range(_REWEIGHTINGS):
-        left, _, right = np.linalg.svd((after * weight[:, None]).T @ before)
-        sign = np.sign(np.linalg.det(left @ right))
-        rotation = left @ np.diag([1.0, 1.0, sign]) @ right
-        squared = ((after - before @ rotation.T) ** 2).sum(-1)
-        scale = np.median(squared) + 1e-16
-        weight = 1 / (1 + squared / scale) ** 2
-    return rotation
+        left, _, right = np.linalg.svd((after * weight[..., None]).swapaxes(-1, -2) @ before)
+        left[..., 2] *= np.sign(np.linalg.det(left @ right))[..., None]
+        rotation = left @ right
+        squared = ((after - before @ rotation.swapaxes(-1, -2)) ** 2).sum(-1)
+        scale = _median(squared, known, count) + 1e-16
+        weight = known / (1 + squared / scale) ** 2
+    return np.where(count[..., None] > 1, rotation, np.eye(3))
+
+
+def _median(
+    values: NDArray[np.float64], known: NDArray[np.bool_], count: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """``(..., 1)`` median of the known among ``values (..., n)``; 0 where none is."""
+    ordered = np.sort(np.where(known, values, np.inf), axis=-1)
+    middle = [np.maximum(count + odd, 0) // 2 for odd in (-1, 0)]
+    pair = [np.take_along_axis(ordered, np.minimum(i, known.shape[-1] - 1), -1) for i in middle]
+    return np.where(count > 0, (pair[0] + pair[1]) / 2, 0.0)
 
 
 def unit_rays(ray: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -65,8 +88,7 @@ def equally_far(
 
 
 def two_starts(seen: Observations, begin: Reconstruction, iterations: int) -> list[Reconstruction]:
-    """Reconstructions found with the ratios held, and with the ratios ignored."""
-    return [
-        adjust(seen.trusting(*factors), begin, iterations)[0]
-        for factors in (_RATIOS_HELD, _RATIOS_IGNORED)
-    ]
+    """Reconstructions reached from where the ratios are held, and from where they are ignored."""
+    trusting = [seen.trusting(*factors) for factors in (_RATIOS_HELD, _RATIOS_IGNORED)]
+    found = adjust_together(trusting, [begin, begin], iterations)
+    return [start for start, _ in adjust_together([seen, seen], [f for f, _ in found], iterations)]

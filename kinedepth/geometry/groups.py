@@ -11,13 +11,19 @@ from kinedepth.geometry._projective_adjustment import (
     Observations,
     Reconstruction,
     adjust,
+    adjust_together,
     compare,
 )
-from kinedepth.geometry._starts import equally_far, turning_cameras, two_starts
+from kinedepth.geometry._starts import (
+    equally_far,
+    turning_cameras,
+    turning_cameras_together,
+    two_starts,
+)
 
-_START_FRAMES, _START_POINTS = 20, 150
+_START_FRAMES, _START_POINTS = 8, 150
 """A start is found on so many frames and points at most."""
-_START_ITERATIONS, _FULL_ITERATIONS, _POINT_ITERATIONS = 25, 30, 8
+_START_ITERATIONS, _FULL_ITERATIONS, _POINT_ITERATIONS = 40, 30, 8
 
 _CONSENSUS = 1.5
 """Deviation from the fit, in standard deviations, up to which a point supports a start."""
@@ -25,6 +31,8 @@ _CLEAR_MAJORITY = 0.85
 """With more support than this a start needs no rival."""
 _RIVALS, _CLUSTERS, _CLUSTER_POINTS = 24, 3, 7
 """Rival starts come from a few clusters of neighbouring points each."""
+_FINALISTS = 3
+"""So many of the best starts are fitted to all points that they explain, and compared again."""
 
 _ROUNDS = 6
 _OUTSIDE = 3.0
@@ -61,7 +69,8 @@ def find_rigid_group(
     A start is sought on a part of the frames and points: with the ratios held and with them
     ignored, on all points, and where those leave many points unexplained, on random handfuls of
     neighbours too; the one that explains most points is kept. Then points that deviate too far
-    leave, the rest is fitted again, and those who now fit return.
+    leave, the rest is fitted again, and those who now fit return. What is many and small is
+    adjusted together, since each call costs more than its arithmetic.
 
     Args:
         seen: all points, each seen somewhere.
@@ -140,29 +149,26 @@ def _best_start(seen: Observations, seed: int) -> _Start:
     chosen = long[:: max(1, -(-len(long) // _START_POINTS))]
     part = seen.at(some, chosen)
     first = np.argmax(part.ray_weight > 0, axis=0)
-    candidates = [
-        adjust(part, start, _START_ITERATIONS)[0]
-        for start in two_starts(
-            part, equally_far(part, turning_cameras(part), first), _START_ITERATIONS
-        )
-    ]
+    begin = equally_far(part, turning_cameras(part), first)
+    candidates = two_starts(part, begin, _START_ITERATIONS)
     support = [_support(part, start) for start in candidates]
     if max(support) < _CLEAR_MAJORITY * len(chosen):
-        for few in _handfuls(part, np.random.default_rng(seed)):
-            handful = part.at(slice(None), few)
-            start = equally_far(handful, turning_cameras(handful), first[few])
-            cameras, _ = adjust(handful, start, _START_ITERATIONS)
-            everyone = equally_far(part, cameras.rotation, first)
-            everyone = replace(everyone, translation=cameras.translation)
-            everyone, _ = adjust(part, everyone, _POINT_ITERATIONS, cameras_held=True)
-            candidates.append(everyone)
-            support.append(_support(part, everyone))
+        candidates += _rivals(part, first, np.random.default_rng(seed))
+        support += [_support(part, start) for start in candidates[len(support) :]]
+        order = np.argsort(support, stable=True)[-_FINALISTS:]
+        candidates += _finalists(part, first, [candidates[index] for index in order])
+        support += [_support(part, start) for start in candidates[len(support) :]]
     best = candidates[int(np.argmax(support))]
-    explained = deviation(best, part) < 2 * _CONSENSUS
+    explained = _explained(part, best)
     if explained.sum() < _CLUSTER_POINTS:
         explained[:] = True
     best = unit_depth(replace(best, point=best.point[explained]))
     return _Start(some, chosen[explained], best)
+
+
+def _explained(part: Observations, start: Reconstruction) -> NDArray[np.bool_]:
+    """``(N,)`` bool, the points that a start explains at least roughly."""
+    return deviation(start, part) < 2 * _CONSENSUS
 
 
 def _support(part: Observations, start: Reconstruction) -> float:
@@ -171,16 +177,59 @@ def _support(part: Observations, start: Reconstruction) -> float:
     return float(np.maximum(1 - off**2, 0).sum())
 
 
-def _handfuls(part: Observations, random: np.random.Generator) -> list[NDArray[np.int64]]:
-    """Points from a few clusters of neighbours each: more likely of one group than any others."""
+def _rivals(
+    part: Observations, first: NDArray[np.int64], random: np.random.Generator
+) -> list[Reconstruction]:
+    """Starts that random handfuls of points lead to, all points placed where they fit these."""
+    chosen = _handfuls(part, random)
+    once = np.diff(chosen, prepend=-1) > 0
+    handfuls = [
+        _only(part.at(slice(None), few), counted) for few, counted in zip(chosen, once, strict=True)
+    ]
+    turned = turning_cameras_together(handfuls)
+    starts = [
+        equally_far(handful, rotation, first[few])
+        for handful, rotation, few in zip(handfuls, turned, chosen, strict=True)
+    ]
+    cameras = [found for found, _ in adjust_together(handfuls, starts, _START_ITERATIONS)]
+    return _everyone_placed(part, first, cameras)
+
+
+def _finalists(
+    part: Observations, first: NDArray[np.int64], starts: list[Reconstruction]
+) -> list[Reconstruction]:
+    """Each start fitted to all that it explains, which is more than what it was found with."""
+    theirs = [_only(part, _explained(part, start)) for start in starts]
+    fitted = [found for found, _ in adjust_together(theirs, starts, _START_ITERATIONS)]
+    return _everyone_placed(part, first, fitted)
+
+
+def _everyone_placed(
+    part: Observations, first: NDArray[np.int64], cameras: list[Reconstruction]
+) -> list[Reconstruction]:
+    """All points where they fit each one's cameras best."""
+    everyone = [
+        replace(equally_far(part, each.rotation, first), translation=each.translation)
+        for each in cameras
+    ]
+    placed = adjust_together([part] * len(everyone), everyone, _POINT_ITERATIONS, cameras_held=True)
+    return [found for found, _ in placed]
+
+
+def _handfuls(part: Observations, random: np.random.Generator) -> NDArray[np.int64]:
+    """Points from a few clusters of neighbours each: more likely of one group than any others.
+
+    ``(rivals, points)`` indices in order; where clusters overlap an index is there twice.
+    """
     seen = part.ray_weight > 0
     middle = (part.ray * seen[..., None]).sum(0) / np.maximum(seen.sum(0), 1)[:, None]
     distance = np.linalg.norm(middle[:, None] - middle[None], axis=-1)
     nearest = np.argsort(distance, axis=1)[:, :_CLUSTER_POINTS]
-    return [
-        np.unique(nearest[random.choice(len(middle), min(_CLUSTERS, len(middle)), replace=False)])
+    clusters = [
+        random.choice(len(middle), min(_CLUSTERS, len(middle)), replace=False)
         for _ in range(_RIVALS)
     ]
+    return np.sort([nearest[each].ravel() for each in clusters], axis=1)
 
 
 def _spread(seen: Observations, begin: Reconstruction, start: _Start) -> Reconstruction:
