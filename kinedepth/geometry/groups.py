@@ -21,9 +21,9 @@ from kinedepth.geometry._starts import (
     two_starts,
 )
 
-_START_FRAMES, _START_POINTS = 8, 150
-"""A start is found on so many frames and points at most."""
-_START_ITERATIONS, _FULL_ITERATIONS, _POINT_ITERATIONS = 40, 30, 8
+_LEAST_START_FRAMES, _MOST_START_FRAMES, _START_POINTS = 8, 12, 150
+"""A start is found on half of the frames, within these bounds, and on so many points at most."""
+_START_ITERATIONS, _FULL_ITERATIONS, _POINT_ITERATIONS = 30, 30, 8
 
 _CONSENSUS = 1.5
 """Deviation from the fit, in standard deviations, up to which a point supports a start."""
@@ -143,7 +143,8 @@ class _Start:
 def _best_start(seen: Observations, seed: int) -> _Start:
     """The start that explains most points."""
     frames = len(seen.log_ratio)
-    some = np.linspace(0, frames - 1, min(frames, _START_FRAMES)).round().astype(np.int64)
+    count = min(frames, max(_LEAST_START_FRAMES, min(frames // 2, _MOST_START_FRAMES)))
+    some = np.linspace(0, frames - 1, count).round().astype(np.int64)
     # Points that are seen long; every k-th of them, so that they spread over the image.
     long = np.flatnonzero((seen.ray_weight[some] > 0).sum(0) >= min(3, len(some)))
     chosen = long[:: max(1, -(-len(long) // _START_POINTS))]
