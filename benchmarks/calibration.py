@@ -162,7 +162,7 @@ def refined_errors(lifts: list[Lift], calibration: Calibration) -> Errors:
         alone = calibration.std(each.features)
         alone[each.tracks.query_frame, np.arange(alone.shape[1])] = 0
         tracks = replace(each.tracks, log_ratio_std=alone.astype(np.float32))
-        refined = refine_ratios(tracks, each.times)
+        refined = refine_ratios(tracks, each.times, focal_known=False)
         both = np.stack([refined.log_ratio_std, alone], axis=-1)
         parts.append(each.errors(both, refined.log_ratio, number))
     return joined(parts)

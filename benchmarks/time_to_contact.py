@@ -107,7 +107,7 @@ def _by_mode(parts: list[dict[str, Part]]) -> dict[str, dict[str, float]]:
 
 
 def _tracks_by_mode(tracks: Tracks3D, times: NDArray[np.float64]) -> dict[str, Tracks3D]:
-    return dict(zip(MODES, (tracks, refine_ratios(tracks, times)), strict=True))
+    return dict(zip(MODES, (tracks, refine_ratios(tracks, times, focal_known=False)), strict=True))
 
 
 def _figures(parts: list[Part]) -> dict[str, float]:

@@ -94,6 +94,18 @@ def test_a_wrong_focal_length_hardly_matters_where_nothing_turns():
     np.testing.assert_allclose(refined(wrong).log_ratio[:, 30:], true[:, 30:], atol=0.02)
 
 
+def test_where_the_camera_turns_a_focal_length_that_is_only_guessed_is_found():
+    pan = 0.4 * np.sin(np.linspace(0, 3, 24))[:, None] * [0.3, 1.0, 0.2]
+    place = still(60) + flight(24, (0.8, 0.2, -0.5))
+    place = np.einsum("tij,tnj->tni", Rotation.from_rotvec(pan).as_matrix(), place)
+    tracks, true = scene(place, shrunk=0.7)
+    wrong = replace(tracks, intrinsics=Intrinsics(360.0, 360.0, 320.0, 180.0, 640, 360))
+    times = frame_times(24, FPS)
+    error = np.abs(refine_ratios(wrong, times, focal_known=False).log_ratio - true)
+    assert error.mean() < 0.005
+    assert error.mean() < 0.5 * np.abs(refine_ratios(wrong, times).log_ratio - true).mean()
+
+
 def test_a_camera_that_only_turns_leaves_what_the_network_says():
     turn = Rotation.from_rotvec(np.linspace(0, 0.1, 12)[:, None] * [0.3, 1.0, 0.1]).as_matrix()
     place = np.einsum("tij,nj->tni", turn, still(40)[0])

@@ -97,9 +97,9 @@ def refine_window(
         xyz = each.unproject(queries.xy, np.exp(log_ratio)).astype(np.float32)
         lifted = Tracks3D(xyz, log_ratio, tracks, each, log_ratio_std=std)
         # A window is one block, however fast its frames follow each other.
-        found[name] = torch.from_numpy(
-            refine_ratios(lifted, np.arange(frames, dtype=np.float64)).log_ratio
-        )[None]
+        times = np.arange(frames, dtype=np.float64)
+        refined = refine_ratios(lifted, times, focal_known=each is camera)
+        found[name] = torch.from_numpy(refined.log_ratio)[None]
     return found
 
 

@@ -53,12 +53,14 @@ class RatioRefiner:
     Args:
         times: ``(T,)`` seconds of the frames, increasing.
         points: N.
+        focal_known: whether the intrinsics to come are more than a guess.
 
     Attributes:
         blocks: the frames of each; none where the video is too short to tell a group.
     """
 
-    def __init__(self, times: NDArray[np.floating], points: int) -> None:
+    def __init__(self, times: NDArray[np.floating], points: int, focal_known: bool = True) -> None:
+        self._focal_known = focal_known
         self.blocks = _plan(np.asarray(times, dtype=np.float64))
         size = max((len(block) for block in self.blocks), default=1) - 1
         # From the block that comes next on: sums of changes, of their errors, and of weights.
@@ -77,7 +79,12 @@ class RatioRefiner:
         """Take block ``index``, the next one, with its arrays as of ``block_changes``."""
         block = self.blocks[index]
         change, doubt = block_changes(
-            np.asarray(log_ratio, np.float64), np.asarray(std, np.float64), xy, visible, intrinsics
+            np.asarray(log_ratio, np.float64),
+            np.asarray(std, np.float64),
+            xy,
+            visible,
+            intrinsics,
+            self._focal_known,
         )
         # The middle of a block is known better than its ends, and no block begins abruptly.
         say = np.minimum(np.arange(1, len(block)), np.arange(len(block) - 1, 0, -1))[:, None]
@@ -104,15 +111,19 @@ class RatioRefiner:
 
 
 def refine_ratios(
-    tracks3d: Tracks3D, times: NDArray[np.floating], progress: RatioProgress | None = None
+    tracks3d: Tracks3D,
+    times: NDArray[np.floating],
+    progress: RatioProgress | None = None,
+    focal_known: bool = True,
 ) -> Tracks3D:
     """Tracks with the depth ratios that the network and the rigid groups say together.
 
     Args:
         tracks3d: lifted tracks that carry ``log_ratio_std``; without it a constant stands in.
-            The focal length need not be exact: ratios of what is not turning do not hang on it.
         times: ``(T,)`` seconds of the frames, increasing.
         progress: told how far it is.
+        focal_known: whether the tracks' focal length is more than a guess. Ratios hang on it where
+            the camera turns; where it is not known, each group finds its own.
 
     Returns:
         The tracks with other ``log_ratio``, ``log_ratio_std`` and, along their rays, ``xyz``; as
@@ -126,7 +137,7 @@ def refine_ratios(
     if len(times) != frames:
         raise KinedepthError(f"The tracks have {frames} frames, but {len(times)} times are given.")
     std = _std_of(tracks3d)
-    refiner = RatioRefiner(times, points)
+    refiner = RatioRefiner(times, points, focal_known)
     if not refiner.blocks:
         return tracks3d
     level, doubt = np.zeros((2, frames, points))

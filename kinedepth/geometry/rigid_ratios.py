@@ -77,6 +77,7 @@ def block_changes(
     xy: NDArray[np.floating],
     visible: NDArray[np.bool_],
     intrinsics: Intrinsics,
+    focal_known: bool = True,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """What the network and the rigid groups of F frames say together of N points.
 
@@ -85,7 +86,8 @@ def block_changes(
         std: ``(F, N)`` their standard deviations, growing away from that frame.
         xy: ``(F, N, 2)`` pixels.
         visible: ``(F, N)``.
-        intrinsics: of the frames; they need not be exact where the camera does not turn.
+        intrinsics: of the frames.
+        focal_known: if not, each group's focal length is one more unknown.
 
     Returns:
         ``(F - 1, N)`` change of log depth from each frame to the next, and ``(F - 1, N)`` its
@@ -94,11 +96,11 @@ def block_changes(
     seen = observations(
         log_ratio, np.asarray(xy, np.float64), visible, intrinsics, np.maximum(std, _PRIOR_STD)
     )
-    found = find_group_ratios(seen.trusting(_SHARPNESS, 1.0))
+    found = find_group_ratios(seen.trusting(_SHARPNESS, 1.0), focal_known)
     return _together(log_ratio, std, found)
 
 
-def find_group_ratios(seen: Observations) -> GroupRatios:
+def find_group_ratios(seen: Observations, focal_known: bool = True) -> GroupRatios:
     """Ratios of the rigid groups of ``F`` frames and ``N`` points, the largest group first."""
     frames, points = seen.log_ratio.shape
     some = np.linspace(0, frames - 1, min(frames, _MOST_FRAMES)).round().astype(np.int64)
@@ -111,7 +113,7 @@ def find_group_ratios(seen: Observations) -> GroupRatios:
     groups = 0
     while len(rest) >= LEAST_POINTS and groups < _MOST_GROUPS:
         left = part.at(slice(None), rest)
-        found = find_rigid_group(left)
+        found = find_rigid_group(left, estimate_focal=not focal_known)
         if found.member.sum() < LEAST_POINTS:
             break
         member, left = rest[found.member], left.at(slice(None), np.flatnonzero(found.member))
@@ -122,7 +124,7 @@ def find_group_ratios(seen: Observations) -> GroupRatios:
             continue
         # The network's word comes in later, by its variance; twice would be too often.
         left = left.trusting(1.0, _FAINT)
-        scene, _ = adjust(left, scene, _ITERATIONS)
+        scene, _ = adjust(left, scene, _ITERATIONS, estimate_focal=not focal_known)
         depth[:, member], std[member] = _ratios_of(scene, left)
         number[member] = groups
     wild = (np.abs(np.log(depth)) > _LARGEST_CHANGE).any(0)

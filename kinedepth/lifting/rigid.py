@@ -28,7 +28,7 @@ def refine(
     Their standard deviations are calibrated, which those of ``refine_ratios`` are not.
     """
     frames, points = lifted.log_ratio.shape
-    refiner = RatioRefiner(setup.video.times, points)
+    refiner = RatioRefiner(setup.video.times, points, setup.camera_known)
     if not refiner.blocks:
         return lifted
     level = work.rows("refined_level", (frames, points), np.float64)

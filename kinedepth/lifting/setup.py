@@ -21,6 +21,8 @@ from kinedepth.tracking.registry import make_tracker
 from kinedepth.tracks import GridQueries, Queries, grid, grid_points
 from kinedepth.video import Video, load_video
 
+ASSUMED = " (assumed)"
+"""How the source of intrinsics ends that nobody gave."""
 WINDOW_STEPS = {"fused": (1, 2, 4), "chained": (1,)}
 """Frame steps of the windows that each method looks through."""
 
@@ -52,6 +54,11 @@ class LiftSetup:
     windows: list[Window]
     camera: Intrinsics
     camera_source: str
+
+    @property
+    def camera_known(self) -> bool:
+        """Whether the intrinsics are more than a guess."""
+        return not self.camera_source.endswith(ASSUMED)
 
     @property
     def tracker_name(self) -> str:
@@ -143,7 +150,7 @@ def find_intrinsics(
     degrees = DEFAULT_FIELD_OF_VIEW if field_of_view is None else field_of_view
     camera = Intrinsics.from_field_of_view(video.width, video.height, degrees)
     return camera, f"field of view of {degrees:g} degrees" + (
-        " (assumed)" if field_of_view is None else ""
+        ASSUMED if field_of_view is None else ""
     )
 
 
