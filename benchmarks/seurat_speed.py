@@ -1,11 +1,13 @@
 """How fast are training and inference of Seurat, and where does the time go?
 
     python benchmarks/seurat_speed.py [--device cpu] [--precision bfloat16] [--models small,base]
+        [--compile]
 
 For each model: windows a second in inference (256 queries) and in training (64 queries, as the
 trainer draws them), the arithmetic of one window by PyTorch's own count, and the share of the
 matrix rate that this device was measured at in the same run and precision. Beside it, what the
 parts of a training step take: drawing windows, features, forward and backward pass, optimizer.
+Inference is timed in float32 as well, as a lift runs it, and with --compile after torch.compile.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -37,6 +40,7 @@ def main() -> None:
     parser.add_argument("--models", default="small,base")
     parser.add_argument("--batch", type=int, default=4, help="windows at once")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--compile", action="store_true", help="time compiled inference, too")
     arguments = parser.parse_args()
     clock = Clock(torch.device(arguments.device), arguments.repeats)
     precision = PRECISIONS[arguments.precision]
@@ -46,7 +50,8 @@ def main() -> None:
     overview, parts = [], []
     for name in arguments.models.split(","):
         f = figures[name] = measure(name, clock, precision, arguments.batch, rate)
-        for kind in ("inference", "training"):
+        f |= other_ways(name, clock, arguments.batch, rate, arguments.compile)
+        for kind in [kind for kind in f if kind != "parts"]:
             g = f[kind]
             overview.append(
                 [
@@ -124,6 +129,37 @@ def measure(
         "both passes": passes - features,
         "optimizer": clock.time(optimizer.step),
     }
+    return result
+
+
+def other_ways(
+    name: str, clock: Clock, batch: int, rate: float, compiled: bool
+) -> dict[str, dict[str, float]]:
+    """Inference in float32, eager and compiled."""
+    config = MODELS[name]()
+    network = Seurat(config).to(clock.device).eval()
+    generator = torch.Generator(clock.device).manual_seed(1)
+    windows = sample_windows(generator, batch, WindowConfig(queries=256), config.support_grid)
+    queries, support = tracklets(windows.queries), tracklets(windows.support)
+    ways: dict[str, Any] = {"inference, float32": network}
+    if compiled:
+        ways["inference, float32, compiled"] = torch.compile(network)
+    result = {}
+    with torch.inference_mode():
+        with FlopCounterMode(display=False) as counter:
+            look(network, queries, support)
+        for way, each in ways.items():
+            began = time.perf_counter()
+            look(each, queries, support)
+            first = time.perf_counter() - began
+            windows_per_second = batch / clock.time(partial(look, each, queries, support))
+            operations = counter.get_total_flops() / batch
+            result[way] = {
+                "windows_per_second": windows_per_second,
+                "operations_per_window": operations,
+                "share_of_matrix_rate": windows_per_second * operations / rate,
+                "first_call_seconds": first,
+            }
     return result
 
 
