@@ -54,6 +54,8 @@ CLIPS, CLIP_FRAMES, CLIP_SEED = 210, 52, 0
 AUTOENCODER_CLIPS = 150
 TESTED, TESTED_SEED = 8, 28
 HELD_OUT, HELD_OUT_SEED = 24, 27
+KNOWN = 24
+"""Clips that the network was trained on, to see what a network does that knows the rooms."""
 SIZE = 96
 
 AUTOENCODER = TrainingConfig(
@@ -102,6 +104,7 @@ TRAININGS = {
 
 COLUMNS = ("AbsRel", "delta1", "TAE, %", "AbsRel, each frame aligned")
 PIPELINE = "pipeline"
+KNOWN_ROOMS = f"Clips of {CLIP_FRAMES} frames that it was trained on", "_on_known_rooms"
 
 
 def main() -> None:
@@ -110,6 +113,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=math.inf, help="of each training")
     parser.add_argument("--only-train", action="store_true", help="leave the held-out clips alone")
     parser.add_argument("--refined", type=int, default=HELD_OUT, help="clips that are refined")
+    parser.add_argument("--known-refined", type=int, default=KNOWN, help="the same of known rooms")
     parser.add_argument("--no-write", action="store_true", help="leave the results file alone")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -121,13 +125,10 @@ def main() -> None:
     steps = train_network(folder, begun_with, clips, tested, seconds)
     if arguments.only_train:
         return
-    told = [all_ways(folder, steps, clip) for clip in held_out]
-    for clip, figures_of_clip in zip(held_out[: arguments.refined], told, strict=False):
-        figures_of_clip |= refined_ways(folder, steps, clip)
-    ways = {
-        way: [figures_of_clip[way] for figures_of_clip in told if way in figures_of_clip]
-        for way in (*WAYS, *REFINED_WAYS)
-    }
+    ways = gone(folder / "ways" / f"{steps} steps", folder, held_out, arguments.refined)
+    known = gone(
+        folder / "ways_known" / f"{steps} steps", folder, clips[:KNOWN], arguments.known_refined
+    )
     figures: dict[str, Any] = {
         "steps": steps,
         "clips": CLIPS,
@@ -139,9 +140,11 @@ def main() -> None:
             name: {"config": dataclasses.asdict(config), "tests": tests(folder / name)}
             for name, config in TRAININGS.items()
         },
-        "ways": {way: {"mean": mean(clips), "clips": clips} for way, clips in ways.items()},
+        "ways": with_means(ways),
+        "ways_on_known_rooms": with_means(known),
     }
-    figures["questions"] = [answered(ways, *each) for each in QUESTIONS if ways[each[0]]]
+    for name, told in (("questions", ways), ("questions_on_known_rooms", known)):
+        figures[name] = [answered(told, *each) for each in QUESTIONS if told[each[0]]]
     print_figures(figures)
     if not arguments.no_write:
         print(f"Wrote {write_results('rolling_training', figures)}")
@@ -219,12 +222,31 @@ def tests(run: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in lines]
 
 
-def all_ways(folder: Path, steps: int, footage: Footage) -> Figures:
+def gone(
+    target: Path, folder: Path, clips: Sequence[Footage], refined_clips: int
+) -> dict[str, list[dict[str, float]]]:
+    """Figures of every way on clips; on the first few only where it refines."""
+    pipeline = folder / SNIPPETS_RUN / PIPELINE
+    told = [all_ways(target, pipeline, clip) for clip in clips]
+    for clip, figures_of_clip in zip(clips[:refined_clips], told, strict=False):
+        figures_of_clip |= refined_ways(target, pipeline, clip)
+    return {
+        way: [figures_of_clip[way] for figures_of_clip in told if way in figures_of_clip]
+        for way in (*WAYS, *REFINED_WAYS)
+    }
+
+
+def with_means(ways: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
+    """Means and single figures."""
+    return {way: {"mean": mean(clips), "clips": clips} for way, clips in ways.items()}
+
+
+def all_ways(target: Path, pipeline: Path, footage: Footage) -> Figures:
     """Figures of :data:`WAYS` on one clip, worked out once for a network."""
-    kept = folder / "ways" / f"{steps} steps" / f"{footage.name}.json"
+    kept = target / f"{footage.name}.json"
     if not kept.exists():
         kept.parent.mkdir(parents=True, exist_ok=True)
-        found, depth = scored(load_components(folder / SNIPPETS_RUN / PIPELINE), footage)
+        found, depth = scored(load_components(pipeline), footage)
         np.save(kept.with_suffix(".npy"), depth)
         kept.write_text(json.dumps(found))
         print(f"{footage.name}: AbsRel {found[named(ALL)]['abs_rel']:.4f}", flush=True)
@@ -232,13 +254,13 @@ def all_ways(folder: Path, steps: int, footage: Footage) -> Figures:
     return figures
 
 
-def refined_ways(folder: Path, steps: int, footage: Footage) -> Figures:
+def refined_ways(target: Path, pipeline: Path, footage: Footage) -> Figures:
     """Figures of :data:`REFINED_WAYS`, which begin with the depth that :func:`all_ways` kept."""
-    merged = folder / "ways" / f"{steps} steps" / f"{footage.name}.npy"
+    merged = target / f"{footage.name}.npy"
     kept = merged.with_suffix(".refined.json")
     if not kept.exists():
-        parts = load_components(folder / SNIPPETS_RUN / PIPELINE)
-        kept.write_text(json.dumps(refined(parts, footage, np.load(merged))))
+        found = refined(load_components(pipeline), footage, np.load(merged))
+        kept.write_text(json.dumps(found))
         print(f"{footage.name}: refined", flush=True)
     figures: Figures = json.loads(kept.read_text())
     return figures
@@ -252,27 +274,27 @@ def print_figures(figures: dict[str, Any]) -> None:
             for test in figures["trainings"][name]["tests"]
         ]
         print_table(f"{name}: first 32 frames of clips for tuning", ["", *COLUMNS[:3]], rows)
+    for which, ending in ((f"Held-out clips of {FRAMES} frames", ""), KNOWN_ROOMS):
+        print_ways(which, figures[f"ways{ending}"], figures[f"questions{ending}"])
+
+
+def print_ways(title: str, ways: dict[str, Any], questions: list[dict[str, Any]]) -> None:
+    """What each way gives, and by how much they differ."""
     rows = [
         [way, str(len(told["clips"])), *(f"{told['mean'][key]:.4f}" for key in SCORED)]
-        for way, told in figures["ways"].items()
+        for way, told in ways.items()
         if told["clips"]
     ]
-    print_table(f"Held-out clips of {FRAMES} frames", ["", "clips", *COLUMNS], rows)
+    print_table(title, ["", "clips", *COLUMNS], rows)
     rows = []
-    for answer in figures["questions"]:
+    for answer in questions:
         told = [answer["abs_rel"], answer["delta1"]]
         cells = [
             f"{each['mean']:+.4f} ± {each['standard_error']:.4f}{' *' * each['beyond_chance']}"
             for each in told
         ]
-        rows.append(
-            [
-                answer["way"],
-                answer["against"],
-                *cells,
-                f"{told[0]['lower_on']} of {answer['clips']}",
-            ]
-        )
+        better = f"{told[0]['lower_on']} of {answer['clips']}"
+        rows.append([answer["way"], answer["against"], *cells, better])
     print_table(
         "Differences of single clips, with standard errors; * more than two of them",
         ["", "against", "AbsRel", "delta1", "lower AbsRel on"],
