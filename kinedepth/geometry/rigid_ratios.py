@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
 
 from kinedepth.camera import Intrinsics
 from kinedepth.geometry._projective_adjustment import (
@@ -51,6 +52,8 @@ _ALIKE = 4.0
 _ASTRAY = 4.0
 """Times its standard deviation that the network's log ratio is unsure of where a point moves with
 nothing else: on too small a body, or because its track is lost."""
+_CORRECTION_FRAMES = 1.0
+"""Standard deviation of the Gaussian over time that smooths what groups correct."""
 _LARGEST_CHANGE = 2.0
 """No log ratio within a block is larger."""
 
@@ -188,6 +191,10 @@ def _together(
     growth = np.abs(np.diff(network_std, axis=0)) * np.where(found.astray, _ASTRAY, 1.0)
     span = np.maximum(growth.sum(0), 1e-6)
     share = span**2 / (span**2 + found.std**2)
+    alone = np.diff(network, axis=0)
     rigid = np.diff(np.where(np.isfinite(found.std), found.log_ratio, 0.0), axis=0)
-    mean = share * rigid + (1 - share) * np.diff(network, axis=0)
+    # What the network misjudges it misjudges for a while; what flickers is the noise of single
+    # frames in the group's motion. Reflected at the ends, smoothing keeps the sum.
+    correction = gaussian_filter1d(share * (rigid - alone), _CORRECTION_FRAMES, axis=0)
+    mean = alone + correction
     return mean, growth * np.sqrt(1 - share)
