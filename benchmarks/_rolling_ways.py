@@ -58,6 +58,8 @@ QUESTIONS = (
     (named(DILATIONS[0]), SINGLE),
     (named(DILATIONS[1]), named(DILATIONS[0])),
     (named(DILATIONS[2]), named(DILATIONS[1])),
+    (named(ALL), named(DILATIONS[0])),
+    (named(ALL), SINGLE),
     *((named(some), named(some) + NOT_ALIGNED) for some in DILATIONS),
     *((way, named(ALL)) for way in REFINED_WAYS),
 )
