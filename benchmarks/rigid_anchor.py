@@ -233,6 +233,7 @@ def main() -> None:
     parser.add_argument("--refusals", type=int, default=60)
     arguments = parser.parse_args()
     figures: dict[str, Any] = {}
+    arguments.folder.mkdir(parents=True, exist_ok=True)
     if arguments.sequences:
         cache = arguments.folder / "redkitchen_lifted.npz"
         figures["redkitchen"] = score_sequence(arguments.sequences / "redkitchen", cache)
