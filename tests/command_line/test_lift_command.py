@@ -53,7 +53,7 @@ def test_a_run_says_what_was_assumed(finished_run):
 
 def test_a_log_file_gets_one_line_for_each_stage(finished_run):
     stages = [line.partition(":")[0] for line in finished_run[1].err_lines]
-    assert stages[:4] == ["tracking", "seurat", "joining", "tracks.npz"]
+    assert stages[:4] == ["tracking", "seurat", "joining", "rigid groups"]
     assert len(stages) == len(set(stages))
 
 
