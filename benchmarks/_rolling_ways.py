@@ -149,7 +149,8 @@ def answered(ways: dict[str, list[dict[str, float]]], one: str, other: str) -> d
     """By how much one way differs from another, clip by clip: mean and standard error."""
     answer: dict[str, Any] = {"way": one, "against": other, "clips": len(ways[one])}
     for key in ("abs_rel", "delta1"):
-        pairs = zip(ways[one], ways[other], strict=False)
+        # Fewer clips are refined than go the other ways: the first ones.
+        pairs = zip(ways[one], ways[other][: len(ways[one])], strict=True)
         differences = np.array([mine[key] - theirs[key] for mine, theirs in pairs])
         error = differences.std(ddof=1) / math.sqrt(len(differences))
         answer[key] = {

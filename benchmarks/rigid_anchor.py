@@ -13,7 +13,6 @@ hardly move. A real RGB-D sequence against its sensor, where its folder is given
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -176,10 +175,7 @@ def noisy_clip_confidence(config: SceneConfig, seed: int) -> float:
 def score_sequence(folder: Path, cache: Path) -> dict[str, Any]:
     """Depth of tracked points of an RGB-D sequence against its sensor, every second frame."""
     sequence = load_depth_sequence(folder)
-    given = json.loads((folder / "meta.json").read_text())["intrinsics"]
-    camera = Intrinsics(
-        *(given[k] for k in ("fx", "fy", "cx", "cy")), sequence.video.width, sequence.video.height
-    )
+    camera = sequence.camera
     if not cache.exists():
         tracks = lift(folder / "rgb", grid(14), frames="0:60:2", intrinsics=camera).tracks
         arrays = {"xy": tracks.tracks.xy, "visible": tracks.tracks.visible}

@@ -228,7 +228,7 @@ def gone(
     """Figures of every way on clips; on the first few only where it refines."""
     pipeline = folder / SNIPPETS_RUN / PIPELINE
     told = [all_ways(target, pipeline, clip) for clip in clips]
-    for clip, figures_of_clip in zip(clips[:refined_clips], told, strict=False):
+    for clip, figures_of_clip in zip(clips[:refined_clips], told[:refined_clips], strict=True):
         figures_of_clip |= refined_ways(target, pipeline, clip)
     return {
         way: [figures_of_clip[way] for figures_of_clip in told if way in figures_of_clip]

@@ -17,7 +17,7 @@ from kinedepth.exporting.summary import Stopwatch, write_summary
 from kinedepth.exporting.ttc_table import write_contact_table
 from kinedepth.geometry.refining import refine_ratios
 from kinedepth.lifting import Lifted
-from kinedepth.lifting.setup import ASSUMED
+from kinedepth.lifting.setup import is_camera_known
 from kinedepth.time_to_contact import TimeToContact
 from kinedepth.video import Video, load_video
 from kinedepth.viewing.ttc_overlay import write_contact_overlay
@@ -134,7 +134,7 @@ def with_rigid_ratios(
     watch = Stopwatch()
     with watch.stage("rigid groups"):
         report = partial(progress, "rigid groups") if progress else None
-        known = not str(lifted.facts["intrinsics_source"]).endswith(ASSUMED)
+        known = is_camera_known(lifted.facts["intrinsics_source"])
         tracks = refine_ratios(lifted.tracks, times, report, known)
     facts = {**lifted.facts, "rigid_groups": True}
     return replace(lifted, tracks=tracks, seconds={**lifted.seconds, **watch.seconds}, facts=facts)

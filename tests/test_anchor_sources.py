@@ -141,18 +141,6 @@ def rigid_solution(depth, rigid):
     )
 
 
-@pytest.fixture(scope="module")
-def untrained(tmp_path_factory):
-    from kinedepth.seurat.checkpoint import save_checkpoint
-    from kinedepth.seurat.config import SeuratConfig
-    from kinedepth.seurat.model import Seurat
-
-    path = tmp_path_factory.mktemp("weights") / "untrained.safetensors"
-    config = SeuratConfig(name="untrained", width=16, heads=2, support_grid=8)
-    save_checkpoint(path, Seurat(config), {})
-    return str(path)
-
-
 class TestLifting:
     @pytest.fixture
     def tracks_file(self, tmp_path):

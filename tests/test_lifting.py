@@ -14,22 +14,10 @@ from kinedepth.camera import Intrinsics
 from kinedepth.devices import find_device
 from kinedepth.errors import KinedepthError
 from kinedepth.lifting import find_intrinsics, lift
-from kinedepth.seurat.checkpoint import save_checkpoint
-from kinedepth.seurat.config import SeuratConfig
-from kinedepth.seurat.model import Seurat
 from kinedepth.tracks import Queries, Tracks, grid
 from kinedepth.video import Video
 
 FRAMES, WIDTH, HEIGHT = 30, 160, 120
-
-
-@pytest.fixture(scope="module")
-def untrained(tmp_path_factory) -> str:
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "untrained.safetensors"
-    config = SeuratConfig(name="untrained", width=16, heads=2, support_grid=8)
-    save_checkpoint(path, Seurat(config), {})
-    return str(path)
 
 
 def blank_video(frames: int = FRAMES, width: int = WIDTH, height: int = HEIGHT) -> Video:

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 
 from kinedepth.camera import Intrinsics
 from kinedepth.exporting.summary import Stopwatch
@@ -11,9 +10,6 @@ from kinedepth.lifting import lift
 from kinedepth.lifting.pipeline import find_tracks
 from kinedepth.lifting.setup import prepare_lift
 from kinedepth.lifting.work import WorkOnDisk
-from kinedepth.seurat.checkpoint import save_checkpoint
-from kinedepth.seurat.config import SeuratConfig
-from kinedepth.seurat.model import Seurat
 from kinedepth.seurat.uncertainty import Calibration
 from kinedepth.tracks import Tracks
 from kinedepth.video import Video
@@ -47,16 +43,6 @@ class Approach:
 
 def blank_video(frames: int = FRAMES) -> Video:
     return Video.from_array(np.zeros((frames, HEIGHT, WIDTH, 3), np.uint8), fps=25.0)
-
-
-@pytest.fixture(scope="module")
-def untrained(tmp_path_factory) -> str:
-    """A network that says what the local fit says."""
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "untrained.safetensors"
-    config = SeuratConfig(name="untrained", width=16, heads=2, support_grid=8)
-    save_checkpoint(path, Seurat(config), {})
-    return str(path)
 
 
 @pytest.fixture(scope="module")

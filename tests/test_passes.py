@@ -1,5 +1,7 @@
 """Tracking handed out frame by frame, stopped and gone on with."""
 
+import itertools
+
 import cv2
 import numpy as np
 import pytest
@@ -70,7 +72,7 @@ def test_a_tracker_that_is_stopped_anywhere_goes_on_to_the_same_tracks(name, vid
     assert len(whole) == in_all > FRAMES
     for stop in (1, 20, FRAMES, FRAMES + 1, in_all - 1):
         passes = tracker.passes(video, jobs)
-        frames = [parts for _, parts in zip(range(stop), passes, strict=False)]
+        frames = list(itertools.islice(passes, stop))
         # As it lies on disk: nothing in it may change with what the tracker does next.
         state = {name: value.copy() for name, value in passes.state().items()}
         gone_on = tracker.passes(video, jobs, state)

@@ -144,12 +144,12 @@ def lift_command(
         f"Lifted {facts['tracks']} points over {len(clip)} frames of {clip.name} "
         f"({clip.width}x{clip.height}) in {sum(result.seconds.values()):.1f} s."
     )
-    if "assumed" in str(facts.get("intrinsics_source", "")):
+    if not setup.camera_known:
         typer.echo(
             "The camera is not known: a field of view of 60 degrees across the longer side is "
             "assumed. Give --fov or --intrinsics if you know better."
         )
-    typer.echo(_about_depth(facts))
+    typer.echo(_about_depth(facts, setup.camera_known))
     typer.echo(f"Wrote {', '.join(path.name for path in result.written)} to {output}.")
     typer.echo(f"Look at it: kinedepth view {output}")
 
@@ -175,7 +175,7 @@ def _open_anchor(
     )
 
 
-def _about_depth(facts: dict[str, Any]) -> str:
+def _about_depth(facts: dict[str, Any], camera_known: bool) -> str:
     """What a user has to know about the depth that was found."""
     anchor = facts.get("anchor")
     if anchor is None:
@@ -191,7 +191,7 @@ def _about_depth(facts: dict[str, Any]) -> str:
             f"The anchor says nothing of {anchor['tracks_without_depth']} tracks; they are put at "
             f"the depth of their neighbours."
         )
-    if "field_of_view" in anchor and "assumed" in str(facts["intrinsics_source"]):
+    if "field_of_view" in anchor and not camera_known:
         degrees = anchor["field_of_view"]
         sentences.append(
             f"The model estimates a field of view of {degrees:.0f} degrees: --fov {degrees:.0f} "

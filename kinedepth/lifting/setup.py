@@ -21,7 +21,7 @@ from kinedepth.tracking.registry import make_tracker
 from kinedepth.tracks import GridQueries, Queries, grid, grid_points
 from kinedepth.video import Video, load_video
 
-ASSUMED = " (assumed)"
+_ASSUMED = " (assumed)"
 """How the source of intrinsics ends that nobody gave."""
 WINDOW_STEPS = {"fused": (1, 2, 4), "chained": (1,)}
 """Frame steps of the windows that each method looks through."""
@@ -58,7 +58,7 @@ class LiftSetup:
     @property
     def camera_known(self) -> bool:
         """Whether the intrinsics are more than a guess."""
-        return not self.camera_source.endswith(ASSUMED)
+        return is_camera_known(self.camera_source)
 
     @property
     def tracker_name(self) -> str:
@@ -150,8 +150,13 @@ def find_intrinsics(
     degrees = DEFAULT_FIELD_OF_VIEW if field_of_view is None else field_of_view
     camera = Intrinsics.from_field_of_view(video.width, video.height, degrees)
     return camera, f"field of view of {degrees:g} degrees" + (
-        ASSUMED if field_of_view is None else ""
+        _ASSUMED if field_of_view is None else ""
     )
+
+
+def is_camera_known(source: str) -> bool:
+    """Whether intrinsics with this source, as of :func:`find_intrinsics`, are more than a guess."""
+    return not source.endswith(_ASSUMED)
 
 
 def find_queries(

@@ -238,7 +238,7 @@ def _panel(
 def _placed(patch: Patch, left: int, top: int, canvas: NDArray[np.uint8]) -> None:
     """Draw a patch at a place, moved inside the frame and cut if it is larger than that."""
     height, width = (
-        min(size, room) for size, room in zip(patch.opacity.shape, canvas.shape, strict=False)
+        min(size, room) for size, room in zip(patch.opacity.shape, canvas.shape[:2], strict=True)
     )
     left = min(max(left, 0), canvas.shape[1] - width)
     top = min(max(top, 0), canvas.shape[0] - height)
